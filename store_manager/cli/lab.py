@@ -1,0 +1,145 @@
+"""`store-manager lab`: a real Cassandra of one node or several on this machine, to work with and to break.
+
+Thin: what the verbs do stands in `store_manager.lab`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+
+from store_manager.lab import clusters
+from store_manager.lab.clusters import Cluster
+from store_manager.lab.faults import AlreadyRunning
+
+if TYPE_CHECKING:
+    from store_manager.lab.clusters import NodeStatus
+
+console = Console(stderr=True, highlight=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    home: Path
+    name: str
+
+    def load(self) -> Cluster:
+        return Cluster.load(self.home, self.name)
+
+
+@click.group()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LAB_HOME",
+    default=Path(".lab"),
+    show_default=True,
+    show_envvar=True,
+    help="The one directory that holds the lab: removing it removes the lab.",
+)
+@click.option("--name", default=clusters.NAME, show_default=True, help="Which of the clusters in this home.")
+@click.pass_context
+def lab(ctx: click.Context, home: Path, name: str) -> None:
+    """Run a real Cassandra cluster on this machine, without Docker."""
+    ctx.obj = _Place(home, name)
+
+
+@lab.command()
+@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True, help="How many nodes.")
+@click.option("--network", default=clusters.NETWORK, show_default=True, help="The nodes get its addresses .1, .2 ...")
+@click.option("--heap-mb", type=click.IntRange(128), default=clusters.HEAP_MB, show_default=True, help="For each node.")
+@click.pass_obj
+def up(place: _Place, nodes: int, network: str, heap_mb: int) -> None:
+    """Start the nodes, wait until they are one cluster, and leave them running."""
+    # Without this, a plain kill would leave the nodes that are starting behind.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
+    cluster = Cluster(place.home, nodes, name=place.name, network=network, heap_mb=heap_mb)
+    try:
+        cluster.up(console.print)
+    except AlreadyRunning as error:
+        console.print(error.message)
+    console.print(f"CASSANDRA_HOSTS={','.join(cluster.addresses)}")
+
+
+@lab.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.pass_obj
+def status(place: _Place, *, as_json: bool) -> None:
+    """Show how each node is: its process, what the others see of it, its schema and its part of the ring."""
+    found = place.load().status()
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(node) for node in found]))
+    else:
+        Console(highlight=False).print(_table(found))
+
+
+@lab.command()
+@click.argument("number", type=int)
+@click.pass_obj
+def stop(place: _Place, number: int) -> None:
+    """End a node gracefully."""
+    place.load().stop(number)
+
+
+@lab.command()
+@click.argument("number", type=int)
+@click.pass_obj
+def start(place: _Place, number: int) -> None:
+    """Start a stopped node, and wait until the others see it."""
+    place.load().start(number, console.print)
+
+
+@lab.command()
+@click.argument("number", type=int)
+@click.pass_obj
+def kill(place: _Place, number: int) -> None:
+    """End a node as a power cut would (SIGKILL)."""
+    place.load().kill(number)
+
+
+@lab.command()
+@click.argument("number", type=int)
+@click.pass_obj
+def freeze(place: _Place, number: int) -> None:
+    """Halt a node so that it hangs (SIGSTOP); to the others that is worse than a dead one."""
+    place.load().freeze(number)
+
+
+@lab.command()
+@click.argument("number", type=int)
+@click.pass_obj
+def thaw(place: _Place, number: int) -> None:
+    """Let a frozen node run on."""
+    place.load().thaw(number)
+
+
+@lab.command()
+@click.option("--remove", is_flag=True, help="Remove the cluster's data as well; the jars stay.")
+@click.pass_obj
+def down(place: _Place, *, remove: bool) -> None:
+    """End every node."""
+    cluster = place.load()
+    cluster.down()
+    if remove:
+        cluster.destroy()
+
+
+def _table(found: list[NodeStatus]) -> Table:
+    # Eighty columns hold a whole token; the rest, such as process ids, is in the JSON.
+    token = Column("token", no_wrap=True, min_width=20)
+    table = Table("node", "address", "process", "gossip", "owns", token, "schema", box=None, pad_edge=False)
+    for node in found:
+        owns = f"{node.owns:.1%}" if node.owns is not None else "-"
+        tokens = "\n".join(str(token) for token in node.tokens) or "-"
+        schema = (node.schema_version or "-")[:8]
+        table.add_row(str(node.number), node.address, node.process, node.gossip, owns, tokens, schema)
+    return table

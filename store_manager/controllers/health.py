@@ -1,0 +1,173 @@
+"""`/livez`, `/readyz`, `/health`, `/metrics`: how the service is, for probes, people and Prometheus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from flask import Response
+from flask_restx import Namespace
+from flask_restx import fields as restx
+
+from store_manager import __version__, metrics
+from store_manager.controllers.contexts import store
+from store_manager.controllers.fields import ColumnField, Convert, FlagField, TextField
+from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation
+from store_manager.controllers.representations import Representation
+from store_manager.errors import DatabaseUnavailable, SchemaBehind
+
+if TYPE_CHECKING:
+    from store_manager.database.health import Health
+
+READY, DEGRADED, UNAVAILABLE = "ready", "degraded", "unavailable"
+
+ns = Namespace("health", path="/", description="How the service is")
+
+
+class SecondsField(ColumnField):
+    """A number of seconds, to the millisecond."""
+
+    __schema_type__ = "number"
+    answered_as: ClassVar[Convert | None] = partial(round, ndigits=3)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the service can do at the moment: `reasons` says in sentences what it can't, or what is wrong."""
+
+    status: str
+    reasons: list[str]
+    health: Health | None = None
+    version: str = __version__
+
+    @property
+    def schema_agreed(self) -> bool | None:
+        """Whether all nodes that answered have the same schema; None without a connection."""
+        return None if self.health is None else self.health.schema_agreed
+
+    @property
+    def nodes(self) -> list[object]:
+        """The nodes of the cluster; none without a connection."""
+        return [] if self.health is None else list(self.health.nodes)
+
+
+_STATUS = TextField(
+    description="ready; degraded, if something is wrong; unavailable, if nothing can be answered",
+    required=True,
+    limits={"enum": [READY, DEGRADED, UNAVAILABLE]},
+)
+_REASONS = restx.List(TextField(example="Node 127.0.0.2 does not answer"), required=True, description="What is wrong")
+NODE = Representation(
+    "Node",
+    {
+        "address": TextField(description="Its address", required=True, example="127.0.0.1"),
+        "datacenter": TextField(description="Its data centre", required=True, example="dc1"),
+        "up": FlagField(description="Whether the driver holds it for alive", required=True),
+        "clock_skew_s": SecondsField(
+            description="Its clock minus the service's; null: no answer", required=True, nullable=True, example=0.001
+        ),
+        "schema_version": TextField(description="Its schema; null: no answer", required=True, nullable=True),
+    },
+)
+LIFE = Representation("Life", {"status": TextField(description="alive", required=True, example="alive")})
+READINESS = Representation("Readiness", {"status": _STATUS, "reasons": _REASONS})
+SUMMARY = Representation(
+    "Health",
+    {
+        "status": _STATUS,
+        "version": TextField(description="The service's version", required=True, example="0.1.0"),
+        "reasons": _REASONS,
+        "schema_agreed": FlagField(
+            description="Whether all nodes have one schema; null: not connected", required=True, nullable=True
+        ),
+        "nodes": restx.List(restx.Nested(NODE.model), required=True, description="The nodes of the cluster"),
+    },
+)
+
+
+@dataclass(frozen=True)
+class _Alive:
+    status: str = "alive"
+
+
+def _examine() -> Condition:
+    context = store()
+    try:
+        health = context.keeper.require().health()
+    except (DatabaseUnavailable, SchemaBehind) as error:
+        return Condition(UNAVAILABLE, [error.message])
+    if all(node.clock_skew_s is None for node in health.nodes):
+        return Condition(UNAVAILABLE, health.warnings, health)
+    return Condition(DEGRADED if health.warnings else READY, health.warnings, health)
+
+
+def _answer_condition(representation: Representation) -> Response:
+    condition = _examine()
+    return answer(representation, condition, status=503 if condition.status == UNAVAILABLE else 200)
+
+
+class HealthResource(StoreResource):
+    """A resource that answers without the database."""
+
+    needs_database = False
+
+
+@ns.route("/livez")
+class Liveness(HealthResource):
+    """Whether the process lives."""
+
+    @operation(ns, Contract("get_liveness", {200: Answer("It lives", LIFE)}))
+    def get(self) -> Response:
+        """Tell that the process lives; asks nobody else."""
+        return answer(LIFE, _Alive())
+
+
+@ns.route("/readyz")
+class Ready(HealthResource):
+    """Whether requests can be answered."""
+
+    @operation(
+        ns,
+        Contract(
+            "get_readiness",
+            {200: Answer("Something useful can be answered", READINESS), 503: Answer("Nothing can", READINESS)},
+        ),
+    )
+    def get(self) -> Response:
+        """Tell whether anything useful can be answered, and what is wrong if not all is well."""
+        return _answer_condition(READINESS)
+
+
+_SUMMARY_ANSWERS = {200: Answer("The summary", SUMMARY), 503: Answer("Nothing can be answered", SUMMARY)}
+
+
+@ns.route("/health")
+class Summary(HealthResource):
+    """The summary for people."""
+
+    @operation(ns, Contract("get_health", _SUMMARY_ANSWERS))
+    def get(self) -> Response:
+        """Show the state of the service and of each node: who is up, whose clock is off, whether the schema is one."""
+        return _answer_condition(SUMMARY)
+
+
+@ns.route("/health-check")
+class OldSummary(HealthResource):
+    """The summary under its old name."""
+
+    @operation(ns, Contract("get_health_check", _SUMMARY_ANSWERS))
+    def get(self) -> Response:
+        """Show the same as `/health`, under its old name."""
+        return _answer_condition(SUMMARY)
+
+
+@ns.route("/metrics")
+class Metrics(HealthResource):
+    """The figures for Prometheus."""
+
+    @operation(ns, Contract("get_metrics", {200: Answer("Figures as text for Prometheus")}, media_type="text/plain"))
+    def get(self) -> Response:
+        """Show how many requests and statements there were, and how long they took."""
+        text, media_type = metrics.write_all()
+        return Response(text, content_type=media_type)

@@ -1,0 +1,239 @@
+"""The stock partitions: balance, operations and movements of a product, and the ledger of its older movements.
+
+Only `commit` and `drain` change a stock partition, each by one conditional batch on the head's version. What a batch
+should say is decided by `store_manager.services`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from cassandra.cqlengine.query import BatchQuery, BatchType, ModelQuerySet
+
+from store_manager.dao import conditional, rows
+from store_manager.models.stocks import (
+    DONE,
+    DONE_LIFE_S,
+    FULFILLED,
+    HEAD,
+    HELD,
+    LEDGER_SPAN,
+    MOVEMENT,
+    NO_OPERATION,
+    OPERATION,
+    RELEASED,
+    VOID,
+    LedgerMovement,
+    Stock,
+    StockMovement,
+    StockOperation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+READ_TOGETHER = 50
+"""How many heads or operations one statement reads: bounded, so that no coordinator gathers too much."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one version of a stock changes: its movement, and the state of a reservation if it is about one.
+
+    `operation_before` is the state that the reservation must still have, None if it must not exist yet.
+    """
+
+    movement: StockMovement
+    operation: StockOperation | None = None
+    operation_before: str | None = None
+
+
+def find(product_id: UUID, *, serial: bool = False) -> Stock | None:
+    """Return the head of a product's stock, or None if it was never counted.
+
+    Consistency: the read level, or SERIAL when asked. Idempotent. Partition: (product_id).
+    """
+    found: Stock | None = rows.find(_head(product_id), serial=serial)
+    return found
+
+
+def find_many(product_ids: Iterable[UUID]) -> dict[UUID, Stock]:
+    """Return the heads of those of these products that were ever counted, by product.
+
+    Consistency: the read level. Idempotent. Partitions: each (product_id), `READ_TOGETHER` a statement.
+    """
+    found: dict[UUID, Stock] = {}
+    for ids in rows.split(product_ids, READ_TOGETHER):
+        heads = Stock.objects(product_id__in=ids, kind=HEAD, sequence=0, operation_id=NO_OPERATION).limit(None)
+        found.update({head.product_id: head for head in heads})
+    return found
+
+
+def find_operations(product_id: UUID, operation_ids: Iterable[UUID]) -> dict[UUID, StockOperation]:
+    """Return those of these reservations that have a row, by operation.
+
+    Consistency: SERIAL. Idempotent. Partition: (product_id).
+    """
+    found: dict[UUID, StockOperation] = {}
+    for ids in rows.split(operation_ids, READ_TOGETHER):
+        operations = StockOperation.objects(product_id=product_id, kind=OPERATION, sequence=0, operation_id__in=ids)
+        found.update({row.operation_id: row for row in operations.limit(None).consistency(conditional.SERIAL)})
+    return found
+
+
+def find_movement(product_id: UUID, version: int) -> StockMovement | LedgerMovement | None:
+    """Return the movement that made a version, from the partition or from the ledger; None if nobody has made it.
+
+    Consistency: SERIAL in the partition, the read level in the ledger, where nothing changes. Idempotent. Partitions:
+    (product_id), then (product_id, span).
+    """
+    recent = StockMovement.objects(product_id=product_id, kind=MOVEMENT, sequence=version)
+    older = LedgerMovement.objects(product_id=product_id, span=version // LEDGER_SPAN, sequence=version)
+    found: StockMovement | LedgerMovement | None = recent.consistency(conditional.SERIAL).first() or older.first()
+    return found
+
+
+def commit(before: Stock | None, after: Stock, changes: list[Change]) -> bool:
+    """Move a stock from the head that was read to the next one, with all its changes, or not at all.
+
+    Returns whether it did; otherwise somebody else has moved it on, or a reservation was not as expected.
+    Consistency: LWT, one batch on the head's version (or its absence) and on each reservation's state. Safe to send
+    again: a version never comes back. Partition: (product_id).
+    """
+    batch_id = uuid4()
+    first = changes[0].movement.sequence
+
+    def write() -> None:
+        # Built anew for each attempt: a BatchQuery numbers its placeholders when it is executed.
+        with BatchQuery(batch_type=BatchType.Unlogged) as batch:
+            _write_head(batch, before, after)
+            for change in changes:
+                _write_change(batch, change, batch_id)
+
+    return conditional.apply(write, lambda: _batch_of(after.product_id, first) == batch_id)
+
+
+def _write_head(batch: BatchQuery, before: Stock | None, after: Stock) -> None:
+    if before is None:
+        Stock.objects.batch(batch).if_not_exists().create(**dict(after))
+    else:
+        guarded = _head(after.product_id).iff(version=before.version, drained=before.drained)
+        guarded.batch(batch).update(
+            on_hand=after.on_hand, reserved=after.reserved, version=after.version, updated_at=after.updated_at
+        )
+
+
+def _write_change(batch: BatchQuery, change: Change, batch_id: UUID) -> None:
+    operation = change.operation
+    if operation is not None and change.operation_before is None:
+        life_s = DONE_LIFE_S if operation.operation_state == DONE else None
+        StockOperation.objects.batch(batch).ttl(life_s).if_not_exists().create(**dict(operation))
+    elif operation is not None:
+        _operation(operation).iff(operation_state=change.operation_before).batch(batch).update(
+            operation_state=operation.operation_state, changed_at=operation.changed_at
+        )
+    StockMovement.objects.batch(batch).create(**dict(change.movement) | {"batch_id": batch_id})
+
+
+def _head(product_id: UUID) -> ModelQuerySet:
+    return Stock.objects(product_id=product_id, kind=HEAD, sequence=0, operation_id=NO_OPERATION)
+
+
+def _operation(operation: StockOperation) -> ModelQuerySet:
+    return StockOperation.objects(
+        product_id=operation.product_id, kind=OPERATION, sequence=0, operation_id=operation.operation_id
+    )
+
+
+def _batch_of(product_id: UUID, version: int) -> UUID | None:
+    movement = find_movement(product_id, version)
+    return None if movement is None else movement.batch_id
+
+
+def list_movements(product_id: UUID, *, before: int, limit: int) -> list[StockMovement | LedgerMovement]:
+    """Return up to `limit` movements of versions below `before`, newest first, from the partition, then the ledger.
+
+    Consistency: the read level. Idempotent. Partitions: (product_id), then (product_id, span) from newer to older.
+    """
+    recent = StockMovement.objects(product_id=product_id, kind=MOVEMENT, sequence__lt=before).limit(limit)
+    found: list[StockMovement | LedgerMovement] = list(recent)
+    below = found[-1].sequence if found else before
+    for span in range((below - 1) // LEDGER_SPAN, -1, -1):
+        if len(found) >= limit or below <= 1:
+            break
+        older = LedgerMovement.objects(product_id=product_id, span=span, sequence__lt=below)
+        found += list(older.limit(limit - len(found)))
+    return found
+
+
+def list_undrained(stock: Stock, *, limit: int) -> list[StockMovement]:
+    """Return the oldest movements that have not left the stock partition, oldest first.
+
+    Consistency: SERIAL, so that none is missed. Idempotent. Partition: (product_id).
+    """
+    span = StockMovement.objects(
+        product_id=stock.product_id,
+        kind=MOVEMENT,
+        sequence__gt=stock.drained,
+        sequence__lte=stock.drained + limit,
+    )
+    return sorted(span.limit(None).consistency(conditional.SERIAL), key=lambda row: row.sequence)
+
+
+def drain(stock: Stock, movements: list[StockMovement]) -> bool:
+    """Move the oldest movements to the ledger, and take the reservations that they settled out of the partition.
+
+    The copies come first and are idempotent; then one conditional batch moves the head's `drained` on and deletes what
+    was copied. Every commit is conditioned on `drained` too, so a late one that counts on those rows fails. Returns
+    whether it did.
+    Consistency: the write level for the copies, LWT on `version`. Partitions: (product_id, span), (product_id).
+    """
+    for span in {row.sequence // LEDGER_SPAN for row in movements}:
+        _copy(span, [row for row in movements if row.sequence // LEDGER_SPAN == span])
+    settled = [row for row in movements if row.reason in (RELEASED, FULFILLED, VOID)]
+    last = movements[-1].sequence
+
+    def write() -> None:
+        with BatchQuery(batch_type=BatchType.Unlogged) as batch:
+            _head(stock.product_id).iff(version=stock.version, drained=stock.drained).batch(batch).update(drained=last)
+            StockMovement.objects(product_id=stock.product_id, kind=MOVEMENT, sequence__lte=last).batch(batch).delete()
+            for row in settled:
+                _operation(row).batch(batch).delete()
+
+    return conditional.apply(write, lambda: _drained(stock.product_id) >= last)
+
+
+def _copy(span: int, movements: list[StockMovement]) -> None:
+    with BatchQuery(batch_type=BatchType.Unlogged) as batch:
+        for row in movements:
+            values = {name: value for name, value in dict(row).items() if name != "kind"}
+            LedgerMovement.objects.batch(batch).create(span=span, **values)
+
+
+def _drained(product_id: UUID) -> int:
+    head = find(product_id, serial=True)
+    return -1 if head is None else int(head.drained)
+
+
+def rehearse() -> None:
+    """Run each query of this module once, so that its statements are prepared."""
+    product_id, now = uuid4(), datetime(2000, 1, 1)  # noqa: DTZ001 - cqlengine's times are naive UTC
+    key = {"product_id": product_id, "sequence": 0, "operation_id": NO_OPERATION}
+    head = Stock(**key, kind=HEAD, on_hand=0, reserved=0, version=1, drained=0, updated_at=now)
+    operation = StockOperation(**key, kind=OPERATION, held=1, operation_state=HELD, changed_at=now)
+    done = StockOperation(**key, kind=OPERATION, operation_state=DONE, changed_at=now)
+    movement = StockMovement(**key | {"sequence": 1}, kind=MOVEMENT, delta=0, reason=RELEASED, created_at=now)
+    find(product_id)
+    find(product_id, serial=True)
+    find_many([product_id])
+    find_operations(product_id, [product_id])
+    commit(None, head, [Change(movement, operation)])
+    commit(head, head, [Change(movement, operation, HELD)])
+    commit(head, head, [Change(movement, done)])
+    _batch_of(product_id, 1)
+    list_movements(product_id, before=2, limit=1)
+    list_undrained(head, limit=1)
+    drain(head, [movement])

@@ -1,0 +1,1 @@
+"""The way from the Models to the cluster: connection, prepared statements, policies, deadlines, failures."""

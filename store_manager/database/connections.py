@@ -1,0 +1,201 @@
+"""The connection of this process to the cluster: how it is made, what it is asked about its health, how it ends.
+
+One process has one connection, made after the fork. Statements stand in `store_manager.dao`; their way out, in
+`store_manager.database.sessions`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from cassandra import AuthenticationFailed, ConsistencyLevel, ProtocolVersion, UnresolvableContactPoints
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.cqlengine import connection, models
+from cassandra.policies import ConstantSpeculativeExecutionPolicy, ExponentialReconnectionPolicy
+from cassandra.query import dict_factory
+
+from store_manager.database.failures import DRIVER_ERRORS
+from store_manager.database.health import Health, ask_nodes
+from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects
+from store_manager.database.sessions import PreparingSession, rehearsing
+from store_manager.database.statements import Kind
+from store_manager.errors import DatabaseUnavailable, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from store_manager.settings import Settings
+
+SPECULATIVE_ATTEMPTS = 2
+HEARTBEAT_S = 5.0
+SCHEMA_CHANGE_S = 30.0
+"""How long one DDL may take; the wait for schema agreement is inside."""
+
+SCHEMA_AGREEMENT_S = 20.0
+"""How long all nodes may take to agree on a schema."""
+
+log = structlog.get_logger(__name__)
+
+
+class Database:
+    """An open connection: `session` for cqlengine and everything of the store, `raw` for schema tools."""
+
+    def __init__(self, raw: Any, session: PreparingSession, keyspace: str | None, datacenter: str) -> None:
+        self.raw = raw
+        self.cluster = raw.cluster
+        self.session = session
+        self.keyspace = keyspace
+        self._datacenter = datacenter
+
+    def health(self) -> Health:
+        """Ask each node that is up for its clock and its schema, all at once, for at most a second."""
+        return ask_nodes(self.raw, self._datacenter)
+
+    def close(self) -> None:
+        """End the connection; statements that are under way fail."""
+        registered = connection._connections.get(_NAME)
+        if registered is not None and registered.session is self.session:
+            connection.unregister_connection(_NAME)
+            models.DEFAULT_KEYSPACE = None
+        self.cluster.shutdown()
+
+
+_NAME = "default"
+
+
+def connect(settings: Settings, keyspace: str | None = None) -> Database:
+    """Connect this process, and let every Model use the connection, in `keyspace` (by default that of the settings).
+
+    Raises DatabaseUnavailable, with a sentence for people, if no node can be used. To connect twice is a bug.
+    """
+    if _NAME in connection._connections:
+        raise RuntimeError("This process is already connected to the database")
+    database = open_database(settings, keyspace or settings.cassandra_keyspace)
+    models.DEFAULT_KEYSPACE = database.keyspace
+    connection.register_connection(_NAME, session=database.session, default=True)
+    _log_state(database, settings)
+    return database
+
+
+def open_database(settings: Settings, keyspace: str | None = None) -> Database:
+    """Open a connection that no Model uses: for schema tools, and beside another one."""
+    suspects = Suspects()
+    serial = ConsistencyLevel.name_to_value[settings.cassandra_serial_consistency]
+    datacenters: set[str] = set()
+    try:
+        cluster = _make_cluster(settings, suspects, serial)
+        raw = _start(cluster, datacenters)
+    except DRIVER_ERRORS as error:
+        raise DatabaseUnavailable(_explain(error, datacenters, settings)) from error
+    # A new shape may be prepared while a request waits; the driver offers no public way to limit that.
+    raw._default_timeout = settings.cassandra_read_timeout_s
+    session = PreparingSession(raw, suspects=suspects, serial_consistency=serial)
+    return Database(raw, session, keyspace, settings.cassandra_datacenter)
+
+
+def prepare_all(rehearsals: Iterable[Callable[[], None]]) -> None:
+    """Prepare every statement that the rehearsals execute, so that no request has to wait for that."""
+    with rehearsing():
+        for rehearse in rehearsals:
+            rehearse()
+
+
+def _make_cluster(settings: Settings, suspects: Suspects, serial: int) -> Cluster:
+    return Cluster(
+        contact_points=list(settings.cassandra_hosts),
+        port=settings.cassandra_port,
+        protocol_version=ProtocolVersion.V5,
+        execution_profiles=_make_profiles(settings, suspects, serial),
+        auth_provider=_make_auth(settings),
+        ssl_context=_make_tls(settings),
+        connect_timeout=settings.cassandra_connect_timeout_s,
+        control_connection_timeout=settings.cassandra_connect_timeout_s,
+        idle_heartbeat_interval=HEARTBEAT_S,
+        idle_heartbeat_timeout=HEARTBEAT_S,
+        # None: the driver's default gives a dead node up for ever after 64 attempts.
+        reconnection_policy=ExponentialReconnectionPolicy(base_delay=0.5, max_delay=10.0, max_attempts=None),
+        executor_threads=8,
+        prepare_on_all_hosts=False,
+        max_schema_agreement_wait=SCHEMA_AGREEMENT_S,
+    )
+
+
+def _start(cluster: Cluster, datacenters: set[str]) -> Any:
+    """Return the driver's session; if there is none, leave in `datacenters` where the nodes are."""
+    try:
+        # By default the driver goes on as soon as one node can be used; the first requests shall find all of them.
+        return cluster.connect(wait_for_all_pools=True)
+    except BaseException:
+        datacenters.update(host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter)
+        cluster.shutdown()
+        raise
+
+
+def _make_profiles(settings: Settings, suspects: Suspects, serial: int) -> dict[Any, ExecutionProfile]:
+    def profile(consistency: str, timeout_s: float, *, spread: bool) -> ExecutionProfile:
+        return ExecutionProfile(
+            load_balancing_policy=ReplicaPolicy(settings.cassandra_datacenter, suspects, spread=spread),
+            retry_policy=IdempotentRetryPolicy(),
+            consistency_level=ConsistencyLevel.name_to_value[consistency],
+            serial_consistency_level=serial,
+            request_timeout=timeout_s,
+            row_factory=dict_factory,
+            # The driver speculates on idempotent statements only.
+            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(
+                settings.cassandra_speculative_delay_ms / 1000, SPECULATIVE_ATTEMPTS
+            ),
+        )
+
+    read, write = settings.cassandra_read_consistency, settings.cassandra_write_consistency
+    return {
+        Kind.READ.value: profile(read, settings.cassandra_read_timeout_s, spread=True),
+        Kind.WRITE.value: profile(write, settings.cassandra_write_timeout_s, spread=True),
+        Kind.CONDITIONAL.value: profile(write, settings.cassandra_conditional_timeout_s, spread=False),
+        EXEC_PROFILE_DEFAULT: profile(read, SCHEMA_CHANGE_S, spread=True),
+    }
+
+
+def _make_auth(settings: Settings) -> PlainTextAuthProvider | None:
+    if not settings.cassandra_username:
+        return None
+    return PlainTextAuthProvider(settings.cassandra_username, settings.cassandra_password)
+
+
+def _make_tls(settings: Settings) -> ssl.SSLContext | None:
+    if not settings.cassandra_tls:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.cassandra_tls_ca or None)
+        if settings.cassandra_tls_cert:
+            context.load_cert_chain(settings.cassandra_tls_cert, settings.cassandra_tls_key or None)
+    except OSError as error:
+        raise SettingError(
+            "CASSANDRA_TLS_CA, CASSANDRA_TLS_CERT or CASSANDRA_TLS_KEY can't be used: each is a readable file in the "
+            f"PEM format, and the key is that of the certificate ({error.strerror or error})"
+        ) from error
+    return context
+
+
+def _explain(error: Exception, datacenters: set[str], settings: Settings) -> str:
+    where = f"{', '.join(settings.cassandra_hosts)} (port {settings.cassandra_port})"
+    if isinstance(error, UnresolvableContactPoints):
+        return f"None of CASSANDRA_HOSTS has an address: {', '.join(settings.cassandra_hosts)}"
+    # The driver has a list of hosts instead when no node is in the data centre.
+    told = error.errors if isinstance(error, NoHostAvailable) else None
+    causes = list(told.values()) if isinstance(told, dict) else [error]
+    if any(isinstance(cause, AuthenticationFailed) for cause in causes):
+        return f"Cassandra at {where} refuses the user or password: see CASSANDRA_USERNAME and CASSANDRA_PASSWORD"
+    if datacenters and settings.cassandra_datacenter not in datacenters:
+        named = ", ".join(sorted(datacenters))
+        return f"CASSANDRA_DATACENTER is {settings.cassandra_datacenter!r}, but the nodes at {where} are in: {named}"
+    return f"No Cassandra node answers at {where}: is it running, and are CASSANDRA_HOSTS and CASSANDRA_PORT right?"
+
+
+def _log_state(database: Database, settings: Settings) -> None:
+    health = database.health()
+    log.info("database_connected", nodes=[node.address for node in health.nodes], keyspace=database.keyspace)
+    for warning in [*settings.warnings(len(health.nodes)), *health.warnings]:
+        log.warning("database_warning", reason=warning)

@@ -1,0 +1,80 @@
+"""What a driver's error means to the store: nothing happened, nobody knows, or the schema is behind.
+
+The one place where driver errors are read; above it they don't exist.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cassandra import (
+    DriverException,
+    InvalidRequest,
+    ReadFailure,
+    RequestValidationException,
+    Unauthorized,
+    Unavailable,
+)
+from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionBusy, ConnectionException
+from cassandra.pool import NoConnectionsAvailable
+from cassandra.protocol import ErrorMessage, SyntaxException
+
+from store_manager.database.statements import Kind
+from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind, StoreError
+
+DRIVER_ERRORS = (
+    DriverException,
+    ErrorMessage,  # what the driver has no exception for arrives as the message itself, 0x1700 among them
+    NoHostAvailable,
+    NoConnectionsAvailable,
+    ConnectionException,
+    ConnectionBusy,
+)
+
+_MISSING = re.compile(
+    r"unconfigured table|undefined column|(?:table|keyspace) \S+ does(?: not|n't) exist",
+    re.IGNORECASE,
+)
+
+
+_NO_REASON, _INCOMPATIBLE_SCHEMA = 0, 3
+"""What a replica that does not know a column yet gives as its reason; an older one gives none."""
+
+
+class ReplicasBehind(DatabaseUnavailable):
+    """Replicas could not read because they have yet to learn of a schema change that the coordinator knows."""
+
+
+def translate(error: Exception, kind: Kind, attempts: int) -> Exception:
+    """Return the store's error for a driver's error out of a statement of `kind` that was sent to `attempts` nodes.
+
+    A mistake in the statement itself is returned as it is: it is a bug, not a state of the database.
+    """
+    if isinstance(error, InvalidRequest) and _MISSING.search(str(error)):
+        return SchemaBehind("The keyspace lacks a table or column that the Models declare: run `schema sync`")
+    if isinstance(error, Unauthorized):
+        return DatabaseUnavailable("The database refuses this to the service's user: its grants are missing")
+    return error if _is_bug(error) else _translate_outcome(error, kind, attempts)
+
+
+def _is_bug(error: Exception) -> bool:
+    return isinstance(error, (RequestValidationException, SyntaxException))
+
+
+def _translate_outcome(error: Exception, kind: Kind, attempts: int) -> StoreError:
+    if kind is Kind.READ and _is_schema_lag(error):
+        return ReplicasBehind("Some nodes have yet to learn of a change of the schema")
+    if kind is Kind.READ or attempts == 0:
+        return DatabaseUnavailable("The database did not answer")
+    if kind is Kind.WRITE and attempts == 1 and isinstance(error, Unavailable):
+        # Refused by the coordinator before any replica was asked. Out of a conditional write the same error may come
+        # from its last phase, when the decision has already been taken.
+        return DatabaseUnavailable("Too few replicas are alive to write")
+    return OutcomeUnknown("The database did not say whether this was written")
+
+
+def _is_schema_lag(error: Exception) -> bool:
+    """Tell whether it may be one: a coordinator asks for all columns that it knows, whichever are selected."""
+    reasons = set((error.error_code_map or {}).values()) if isinstance(error, ReadFailure) else set()
+    return bool(reasons) and reasons <= {_NO_REASON, _INCOMPATIBLE_SCHEMA}

@@ -1,0 +1,361 @@
+"""A cluster of this machine: bring it up, ask how it is, stop, kill, freeze and start its nodes, end it.
+
+Its state is one directory: `cluster.json`, and for each node its files with `process.json`. Nothing here prints.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
+
+import psutil
+
+from store_manager.lab import jars, leftovers, nodes, ports, processes, runtimes
+from store_manager.lab.faults import AlreadyRunning, LabError
+from store_manager.lab.views import Watch, shares
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from store_manager.lab.nodes import Node
+
+NAME = "store"
+NETWORK = "127.0.0"
+HEAP_MB = 512
+# What a node needs beside its heap: measured resident memory, rounded up.
+BESIDE_HEAP_MB = 400
+# Its commit log at its largest, and some data.
+DISK_MB = 400
+UP_TIMEOUT_S = 240.0
+STOP_TIMEOUT_S = 30.0
+# Nodes that stop together wait for each other's last words in vain: what they acknowledged is in the commit log anyway.
+DOWN_TIMEOUT_S = 5.0
+KILL_TIMEOUT_S = 10.0
+LOCK_TIMEOUT_S = 5.0
+# How long a heartbeat may stand still before its node counts as down.
+HEARTBEAT_PATIENCE_S = 4.0
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """How one node is.
+
+    `process` is running, frozen or stopped; `gossip` is how the others see it (UN, DN, UJ ...; several when they do not
+    agree; `?` when nobody answers); `owns` is its part of the ring, between 0 and 1.
+    """
+
+    number: int
+    address: str
+    pid: int | None
+    process: str
+    gossip: str
+    schema_version: str | None
+    tokens: tuple[int, ...]
+    owns: float | None
+
+
+def _keep_quiet(_step: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class Cluster:
+    """One to nine nodes under `home/name`; the clusters of a home share its jars.
+
+    `owned` nodes die with the process that brought the cluster up, however it ends; the others outlive it.
+    """
+
+    home: Path
+    node_count: int
+    name: str = NAME
+    network: str = NETWORK
+    heap_mb: int = HEAP_MB
+    owned: bool = False
+    jar_directory: Path | None = None
+    nodes: list[Node] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Describe the nodes; nothing is started or written yet."""
+        self.home = self.home.resolve()
+        self.nodes = nodes.first_nodes(self.directory, self.node_count, self.network, self.name, self.heap_mb)
+
+    @classmethod
+    def load(cls, home: Path, name: str = NAME) -> Cluster:
+        """Return the cluster that was brought up here before; raises LabError when there is none."""
+        kept = _read_shape(home / name / "cluster.json")
+        return cls(home, kept["nodes"], name=name, network=kept["network"], heap_mb=kept["heap_mb"])
+
+    @property
+    def directory(self) -> Path:
+        """Where all of its data are."""
+        return self.home / self.name
+
+    @property
+    def addresses(self) -> list[str]:
+        """The address of every node."""
+        return [node.address for node in self.nodes]
+
+    def up(self, tell: Callable[[str], None] = _keep_quiet) -> None:
+        """Start every node, and return when each sees every other as up and all agree on the schema.
+
+        Raises AlreadyRunning, changing nothing, when nodes run; LabError when the cluster can't come up: then, as when
+        this is interrupted, nothing is left running.
+        """
+        with self._alone():
+            self._refuse_other_shape()
+            self._refuse_if_running()
+            java, class_path = self._prepare(self.nodes)
+            owner_pid = os.getpid() if self.owned else None
+            shape = {"nodes": self.node_count, "network": self.network, "heap_mb": self.heap_mb, "owner_pid": owner_pid}
+            self._shape_path.write_text(json.dumps(shape), encoding="utf-8")
+            self._launch({node: node.command(java, class_path) for node in self.nodes}, owner_pid, tell)
+
+    def start(self, number: int, tell: Callable[[str], None] = _keep_quiet) -> None:
+        """Start a stopped node, and return when it and the running others see each other as up."""
+        node = self.node(number)
+        with self._alone():
+            if self.process(node):
+                raise AlreadyRunning(f"Node {number} ({node.address}) runs already.")
+            owner_pid = _read_shape(self._shape_path)["owner_pid"]
+            java, class_path = self._prepare([node])
+            self._launch({node: node.command(java, class_path)}, owner_pid, tell)
+
+    def stop(self, number: int, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """End a node gracefully, and return when its process is gone and its ports are free."""
+        node = self.node(number)
+        with self._alone():
+            process = self._running(node)
+            processes.terminate(process)
+            if not processes.wait_gone(process, timeout_s):
+                raise LabError(f"Node {number} ({node.address}) did not stop within {timeout_s:.0f} s: kill it.")
+            _wait_ports_free(node)
+
+    def kill(self, number: int) -> None:
+        """End a node as a power cut would (SIGKILL)."""
+        node = self.node(number)
+        _kill(node, self._running(node))
+
+    def freeze(self, number: int) -> None:
+        """Halt a node without closing anything (SIGSTOP): to the others it hangs."""
+        self._running(self.node(number)).suspend()
+
+    def thaw(self, number: int) -> None:
+        """Let a frozen node run on."""
+        self._running(self.node(number)).resume()
+
+    def down(self, timeout_s: float = DOWN_TIMEOUT_S) -> None:
+        """End every node, gracefully and all at once; those that take longer than `timeout_s`, by SIGKILL."""
+        with self._alone():
+            running = {node.number: process for node in self.nodes if (process := self.process(node))}
+            for process in running.values():
+                processes.terminate(process)
+            deadline = time.monotonic() + timeout_s
+            try:
+                for process in running.values():
+                    processes.wait_gone(process, deadline - time.monotonic())
+            finally:
+                for number, process in running.items():
+                    _kill(self.node(number), process)
+
+    def destroy(self) -> None:
+        """Remove the data of a cluster that is down; the jars stay."""
+        if self.directory.exists():
+            with self._alone():
+                self._refuse_other_shape()
+                self._refuse_if_running()
+                shutil.rmtree(self.directory)
+
+    def status(self) -> list[NodeStatus]:
+        """Return how every node is, as its process and as the others see it."""
+        with closing(Watch(self._answering())) as watch:
+            watch.look()
+            deadline = time.monotonic() + HEARTBEAT_PATIENCE_S
+            while any("D" in self._gossip(node, watch) for node in self.nodes) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+                watch.look()
+        return [self._status(node, watch) for node in self.nodes]
+
+    def node(self, number: int) -> Node:
+        """Return a node by its number; raises LabError when there is no such node."""
+        for node in self.nodes:
+            if node.number == number:
+                return node
+        raise LabError(f"There is no node {number}: this cluster has {self.node_count}, counted from 1.")
+
+    def process(self, node: Node) -> psutil.Process | None:
+        """Return the process of a node, None when it is stopped."""
+        return processes.find(node.process_path, node.marker)
+
+    @property
+    def _shape_path(self) -> Path:
+        return self.directory / "cluster.json"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        # The kernel drops the lock with its process: it is never stale.
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / ".lock").open("w") as lock:
+            deadline = time.monotonic() + LOCK_TIMEOUT_S
+            while not _is_locked(lock):
+                if time.monotonic() > deadline:
+                    raise LabError(f"Another command is at work in {self.directory}: wait for it.")
+                time.sleep(POLL_S)
+            yield
+
+    def _refuse_if_running(self) -> None:
+        running = [node.address for node in self.nodes if self.process(node)]
+        if running:
+            names = ", ".join(running)
+            raise AlreadyRunning(f"The cluster in {self.directory} runs already ({names}); nothing was changed.")
+
+    def _refuse_other_shape(self) -> None:
+        if not self._shape_path.exists():
+            return
+        kept = Cluster.load(self.home, self.name)
+        if kept.addresses != self.addresses:
+            raise LabError(
+                f"{self.directory} holds the data of another cluster ({', '.join(kept.addresses)}): bring up that one, "
+                "or remove its data first."
+            )
+
+    def _prepare(self, starting: list[Node]) -> tuple[Path, list[Path]]:
+        java = runtimes.find_java()
+        _refuse_too_little_memory(starting)
+        _refuse_full_disk(self.directory, starting)
+        for node in starting:
+            for address, port in node.endpoints:
+                ports.refuse_taken(address, port)
+        return java, jars.bring(self.jar_directory or self.home / "jars")
+
+    def _launch(self, commands: dict[Node, list[str]], owner_pid: int | None, tell: Callable[[str], None]) -> None:
+        began_s = time.monotonic()
+        started: dict[Node, psutil.Process] = {}
+        try:
+            for node, command in commands.items():
+                tell(f"Starting Cassandra on {node.address}:{nodes.CQL_PORT}")
+                node.write_files()
+                leftovers.finish_removals(node.directory / "data")
+                started[node] = processes.spawn(command, node.console_path, owner_pid)
+                processes.record(started[node], node.process_path)
+            self._wait_up(started, began_s, tell)
+        except BaseException:
+            for node, process in started.items():
+                _kill(node, process)
+            raise
+
+    def _wait_up(self, started: dict[Node, psutil.Process], began_s: float, tell: Callable[[str], None]) -> None:
+        silent = {node.address for node in started}
+        with closing(Watch(sorted(silent.union(self._answering())))) as watch:
+            while missing := self._look(watch, started):
+                elapsed_s = time.monotonic() - began_s
+                for address in sorted(silent & watch.answering):
+                    tell(f"{address} answers after {elapsed_s:.1f} s")
+                silent -= watch.answering
+                if elapsed_s > UP_TIMEOUT_S:
+                    raise LabError(_not_up(missing, started))
+                time.sleep(POLL_S)
+        tell(f"Every node sees every other, and all agree on the schema, after {time.monotonic() - began_s:.1f} s")
+
+    @staticmethod
+    def _look(watch: Watch, started: dict[Node, psutil.Process]) -> list[str]:
+        for node, process in started.items():
+            if not processes.is_alive(process):
+                raise LabError(f"Cassandra on {node.address} ended while it was starting.\n{node.last_words()}")
+        watch.look()
+        return watch.missing()
+
+    def _running(self, node: Node) -> psutil.Process:
+        process = self.process(node)
+        if process is None:
+            raise LabError(f"Node {node.number} ({node.address}) is not running.")
+        return process
+
+    def _answering(self) -> list[str]:
+        found = ((node, self.process(node)) for node in self.nodes)
+        return [node.address for node, process in found if process and not processes.is_frozen(process)]
+
+    def _gossip(self, node: Node, watch: Watch) -> str:
+        others = [address for address in self.addresses if address != node.address] or [node.address]
+        seen = {state for address in others if (state := watch.state(address, node.address))}
+        return "/".join(sorted(seen)) or "?"
+
+    def _status(self, node: Node, watch: Watch) -> NodeStatus:
+        process = self.process(node)
+        view = watch.views.get(node.address)
+        tokens = max((view.tokens for view in watch.views.values() if view), key=len, default={})
+        return NodeStatus(
+            number=node.number,
+            address=node.address,
+            pid=process.pid if process else None,
+            process="stopped" if process is None else "frozen" if processes.is_frozen(process) else "running",
+            gossip=self._gossip(node, watch),
+            schema_version=view.schema_version if view else None,
+            tokens=tokens.get(node.address, ()),
+            owns=shares(tokens).get(node.address),
+        )
+
+
+def _read_shape(path: Path) -> dict[str, Any]:
+    try:
+        shape: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LabError(f"There is no cluster in {path.parent}: bring one up first.") from None
+    except ValueError as error:
+        raise LabError(f"{path} is damaged: remove {path.parent} and bring the cluster up anew.") from error
+    return shape
+
+
+def _is_locked(lock: TextIO) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _refuse_too_little_memory(starting: list[Node]) -> None:
+    needed_mb = sum(node.heap_mb + BESIDE_HEAP_MB for node in starting)
+    free_mb = psutil.virtual_memory().available // 2**20
+    if free_mb < needed_mb:
+        raise LabError(
+            f"Too little memory for {len(starting)} node(s): about {needed_mb} MB are needed, {free_mb} MB are free; "
+            "end other programs, or start fewer nodes, or with a smaller heap."
+        )
+
+
+def _refuse_full_disk(directory: Path, starting: list[Node]) -> None:
+    needed_mb = DISK_MB * len(starting)
+    free_mb = shutil.disk_usage(directory).free // 2**20
+    if free_mb < needed_mb:
+        raise LabError(
+            f"The disk of {directory} is too full for {len(starting)} node(s): "
+            f"{needed_mb} MB are needed, {free_mb} MB are free; make room and try again."
+        )
+
+
+def _kill(node: Node, process: psutil.Process) -> None:
+    processes.kill(process)
+    if not processes.wait_gone(process, KILL_TIMEOUT_S):
+        raise LabError(f"Node {node.number} ({node.address}), process {process.pid}, can't be killed.")
+    _wait_ports_free(node)
+
+
+def _wait_ports_free(node: Node) -> None:
+    # The last threads of a process that is gone may hold its sockets for a moment longer.
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    while any(ports.is_taken(address, port) for address, port in node.endpoints):
+        if time.monotonic() > deadline:
+            raise LabError(f"Node {node.number} ({node.address}) is gone but its ports are still taken.")
+        time.sleep(POLL_S)
+
+
+def _not_up(missing: list[str], started: Iterable[Node]) -> str:
+    words = "\n".join(node.last_words() for node in started)
+    return f"The cluster did not come up within {UP_TIMEOUT_S:.0f} s: {'; '.join(missing)}.\n{words}"

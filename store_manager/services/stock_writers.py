@@ -1,0 +1,290 @@
+"""One writer for each product in this process: it carries all waiting operations in one conditional batch.
+
+A conditional write locks its partition for a few round trips, so a hot product sells faster when many sales share one.
+Callers submit and wait; a thread of the pool writes, so that no caller does the others' work. Each batch is guarded by
+the stock's version: several processes may compete, and the one that loses reads the new balance and tries again.
+
+The balance that a writer starts from may be old (it is what its last batch left, or a plain read): then the batch
+simply does not apply. A refusal is never decided on such a balance, only on one that was read at SERIAL.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID, uuid5
+
+from store_manager.dao import conditional, stocks
+from store_manager.database import deadlines, tallies
+from store_manager.errors import Contended, OutcomeUnknown, StoreError
+from store_manager.models.stocks import (
+    DONE,
+    HEAD,
+    MOVEMENT,
+    NO_OPERATION,
+    OPERATION,
+    Stock,
+    StockMovement,
+    StockOperation,
+)
+from store_manager.services import clocks
+from store_manager.services.rules import Balance, Operation, Reservation, Verb, Verdict, fold
+
+MOST_TOGETHER = 32
+"""How many operations one batch carries at most."""
+
+THREADS = 64
+"""How many products this process can write at the same time."""
+
+SHORTEST_BATCH_S = 2.0
+"""How long a batch may at least try, even if its callers are about to give up: an answer lost is work for later."""
+
+DRAIN_FROM = 256
+DRAIN_TOGETHER = 128
+"""A drain starts once so many movements stand in the partition, and moves at most so many."""
+
+DRAIN_AFTER = timedelta(seconds=60)
+"""Only movements this old leave: longer than any request lives, so that no caller still asks for their operations."""
+
+DRAIN_PAUSE_S = 5.0
+"""How long a product is left alone after a drain that found nothing old enough."""
+
+MOST_REMEMBERED = 10_000
+
+HELD_VERBS = (Verb.RELEASE, Verb.FULFIL)
+
+
+@dataclass(frozen=True)
+class Done:
+    """An operation that was carried out: its verdict, and its movement if it made a new version."""
+
+    verdict: Verdict
+    movement: StockMovement | None
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    operation: Operation
+    end_s: float | None
+    tally: tallies.Tally | None
+    future: Future[Done] = field(default_factory=Future)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a batch starts from; `sure` if it was read at SERIAL."""
+
+    head: Stock | None
+    sure: bool
+
+
+class StockWriters:
+    """The writers of this process, one for each product with waiting operations."""
+
+    def __init__(self) -> None:
+        """Start with nobody waiting; threads are made when they are needed, in a forked process anew."""
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # a fork copies the pool, but none of its threads
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._queues: dict[UUID, deque[_Waiting]] = {}
+        self._drain_from_s: dict[UUID, float] = {}
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="stock-writer")
+
+    def submit(self, product_id: UUID, operation: Operation) -> Future[Done]:
+        """Queue an operation for its product's writer; wait for the outcome with `await_done`."""
+        remaining_s = deadlines.remaining_s()
+        end_s = None if remaining_s is None else time.monotonic() + remaining_s
+        waiting = _Waiting(operation, end_s, tallies.at_hand())
+        with self._lock:
+            queue = self._queues.get(product_id)
+            if queue is not None:
+                queue.append(waiting)
+                return waiting.future
+            self._queues[product_id] = deque([waiting])
+        self._pool.submit(self._run, product_id)
+        return waiting.future
+
+    def _run(self, product_id: UUID) -> None:
+        """Serve a product until nobody waits."""
+        head: Stock | None = None
+        while together := self._take(product_id):
+            head = self._serve(product_id, together, head)
+
+    def _take(self, product_id: UUID) -> list[_Waiting]:
+        """Take the next operations off the queue; the writer ends, under the lock, once there are none."""
+        together: list[_Waiting] = []
+        with self._lock:
+            queue = self._queues[product_id]
+            while queue and len(together) < MOST_TOGETHER:
+                waiting = queue.popleft()
+                expired = waiting.end_s is not None and waiting.end_s <= time.monotonic()
+                if not expired and waiting.future.set_running_or_notify_cancel():
+                    together.append(waiting)
+            if not together:
+                del self._queues[product_id]
+        return together
+
+    def _serve(self, product_id: UUID, together: list[_Waiting], head: Stock | None) -> Stock | None:
+        """Carry operations out and answer their callers; return the head that they left, None if it is not known."""
+        try:
+            with deadlines.deadline(_budget_s(together)), tallies.tally() as used:
+                done, head = _carry_out(product_id, [waiting.operation for waiting in together], head)
+        except BaseException as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
+            for waiting in together:
+                waiting.future.set_exception(copy.copy(error))  # each caller adds what concerns it alone
+            return None
+        if together[0].tally is not None:  # the statements that all share are counted once
+            together[0].tally.absorb(used)
+        for waiting, outcome in zip(together, done, strict=True):
+            waiting.future.set_result(outcome)
+        return self._drain(head)
+
+    def _drain(self, head: Stock | None) -> Stock | None:
+        """Move old movements to the ledger when many have gathered; return the head as it is then."""
+        if head is None or head.version - head.drained < DRAIN_FROM:
+            return head
+        if self._drain_from_s.get(head.product_id, 0.0) > time.monotonic():
+            return head
+        if len(self._drain_from_s) > MOST_REMEMBERED:
+            self._drain_from_s.clear()
+        self._drain_from_s[head.product_id] = time.monotonic() + DRAIN_PAUSE_S
+        try:
+            return self._drain_now(head)
+        except StoreError:
+            return None  # housekeeping: a later batch of this product tries again
+
+    def _drain_now(self, head: Stock) -> Stock | None:
+        old = clocks.now() - DRAIN_AFTER
+        movements = [row for row in stocks.list_undrained(head, limit=DRAIN_TOGETHER) if row.created_at < old]
+        if len(movements) < DRAIN_TOGETHER:
+            return head
+        if not stocks.drain(head, movements):
+            return None
+        head.drained = movements[-1].sequence
+        del self._drain_from_s[head.product_id]  # there may be more
+        return head
+
+
+def await_done(future: Future[Done]) -> Done:
+    """Wait for an operation's outcome as long as this request may.
+
+    Raises `Contended` if it was not begun by then, `OutcomeUnknown` if it was, and whatever the writer met.
+    """
+    try:
+        return future.result(deadlines.remaining_s())
+    except FutureTimeout:
+        if future.cancel():
+            raise Contended("Too many others are changing the stock of this product; nothing was changed.") from None
+        raise OutcomeUnknown("No answer came in time; the stock may have been changed.") from None
+
+
+def _budget_s(together: list[_Waiting]) -> float:
+    """Return how long a batch may try: as long as any of its callers waits."""
+    ends_s = [waiting.end_s for waiting in together]
+    known_s = [end_s for end_s in ends_s if end_s is not None]
+    if len(known_s) < len(ends_s):
+        return conditional.LONGEST_WITHOUT_DEADLINE_S
+    return max(SHORTEST_BATCH_S, max(known_s) - time.monotonic())
+
+
+def _carry_out(product_id: UUID, operations: list[Operation], head: Stock | None) -> tuple[list[Done], Stock | None]:
+    start = None if head is None else _Start(head, sure=False)
+    sure = False
+    for pause_s in conditional.pauses():
+        start = start or _Start(stocks.find(product_id, serial=sure), sure)
+        verdicts = fold(_balance(start.head), operations, _read_reservations(product_id, operations, sure=start.sure))
+        if not start.sure and any(verdict.refusal for verdict in verdicts):
+            start, sure = None, True
+            continue
+        done = [Done(verdict, _movement(product_id, verdict)) for verdict in verdicts]
+        changed = [outcome for outcome in done if outcome.movement is not None]
+        if not changed:
+            return done, start.head
+        after = _head_after(product_id, start.head, changed[-1].verdict.after)
+        if stocks.commit(start.head, after, [_change(outcome) for outcome in changed]):
+            return done, after
+        start, sure = None, True
+        time.sleep(pause_s)
+    raise Contended("Others kept changing the stock of this product; nothing was changed.")
+
+
+def _read_reservations(product_id: UUID, operations: list[Operation], *, sure: bool) -> dict[UUID, Reservation]:
+    """Read the reservations that the operations are about; new ones only once one of them may stand already.
+
+    A reservation that is wrongly taken for new makes the batch not apply: it is written only if it does not exist.
+    """
+    asked = [
+        operation.operation_id
+        for operation in operations
+        if operation.verb in HELD_VERBS or (sure and operation.is_remembered)
+    ]
+    rows = stocks.find_operations(product_id, asked)
+    return {key: Reservation(row.held, row.operation_state) for key, row in rows.items()}
+
+
+def _balance(head: Stock | None) -> Balance:
+    return Balance() if head is None else Balance(head.on_hand, head.reserved, head.version)
+
+
+def _head_after(product_id: UUID, head: Stock | None, balance: Balance) -> Stock:
+    return Stock(
+        product_id=product_id,
+        kind=HEAD,
+        sequence=0,
+        operation_id=NO_OPERATION,
+        on_hand=balance.on_hand,
+        reserved=balance.reserved,
+        version=balance.version,
+        updated_at=clocks.now(),
+        drained=0 if head is None else head.drained,
+    )
+
+
+def _movement(product_id: UUID, verdict: Verdict) -> StockMovement | None:
+    if not verdict.changes:
+        return None
+    operation = verdict.operation
+    own = operation.verb in (Verb.COUNT, Verb.ADJUST)
+    reason = operation.reason or (verdict.state if verdict.state == "VOID" else operation.verb.value)
+    return StockMovement(
+        product_id=product_id,
+        kind=MOVEMENT,
+        sequence=verdict.after.version,
+        operation_id=operation.operation_id,
+        movement_id=operation.operation_id if own else uuid5(operation.operation_id, reason),
+        delta=verdict.delta,
+        reserved_delta=verdict.reserved_delta,
+        reason=reason,
+        note=operation.note,
+        created_at=clocks.now(),
+    )
+
+
+def _change(outcome: Done) -> stocks.Change:
+    verdict, movement = outcome.verdict, outcome.movement
+    if movement is None:
+        raise ValueError("an operation without a movement changes nothing")
+    if verdict.state is None:
+        return stocks.Change(movement)
+    operation = StockOperation(
+        product_id=movement.product_id,
+        kind=OPERATION,
+        sequence=0,
+        operation_id=movement.operation_id,
+        order_id=verdict.operation.order_id,
+        held=verdict.held,
+        operation_state=verdict.state,
+        changed_at=movement.created_at,
+        request_digest=verdict.operation.digest,
+        done_version=movement.sequence if verdict.state == DONE else None,
+    )
+    return stocks.Change(movement, operation, verdict.was)

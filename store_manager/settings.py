@@ -1,0 +1,367 @@
+"""Every setting: its name, default, unit, meaning and what is allowed, each declared once.
+
+A setting comes from the environment, else from the file `.env` of the working directory, else from its default. The
+table in `docs/reference/settings.md` and the file `.env.sample` are made from here. Nothing here acts on a setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from decouple import Config, RepositoryEmpty, RepositoryEnv
+
+from store_manager.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values a setting may have: `parse` raises ValueError for any other, `allowed` says it to people."""
+
+    allowed: str
+    parse: Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The declaration of one setting."""
+
+    attribute: str
+    default: Any
+    meaning: str
+    kind: Kind
+    unit: str
+    secret: bool
+
+    @property
+    def name(self) -> str:
+        """The name in the environment."""
+        return self.attribute.upper()
+
+    @property
+    def default_text(self) -> str:
+        """The default as it would be written in `.env`."""
+        return write_value(self.default)
+
+    def parse(self, text: str) -> Any:
+        """Return the value that `text` stands for; SettingError names the setting, the value and what is allowed."""
+        if not text:
+            return self.default
+        try:
+            return self.kind.parse(text)
+        except ValueError as error:
+            raise self.refuse(text) from error
+
+    def refuse(self, text: str) -> SettingError:
+        """Return the error that says that this value is not allowed; a secret's value stays unsaid."""
+        value = "has a value that is" if self.secret else f"is {text!r}, which is"
+        return SettingError(f"{self.name} {value} not allowed: {self.kind.allowed}", setting=self.name)
+
+
+def write_value(value: Any) -> str:
+    """Return a setting's value as it is written in the environment."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _matching(pattern: str, allowed: str) -> Kind:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(text)
+        return text
+
+    return Kind(allowed, parse)
+
+
+def _one_of(*options: str) -> Kind:
+    def parse(text: str) -> str:
+        return options[[option.lower() for option in options].index(text.lower())]
+
+    return Kind(f"one of {', '.join(options)}", parse)
+
+
+def _between(least: float, most: float, number: type[int | float]) -> Kind:
+    def parse(text: str) -> float:
+        value = number(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return Kind(f"{'a whole number' if number is int else 'a number'} from {least} to {most}", parse)
+
+
+def _parse_hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip() for part in text.split(","))
+    if not all(re.fullmatch(r"[A-Za-z0-9._:-]+", host) for host in hosts):
+        raise ValueError(text)
+    return hosts
+
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _parse_boolean(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError(text)
+    return _BOOLEANS[text.lower()]
+
+
+def _parse_file(text: str) -> str:
+    if not Path(text).is_file():
+        raise ValueError(text)
+    return text
+
+
+def _parse_certificates(text: str) -> str:
+    try:
+        ssl.create_default_context(cafile=text)
+    except OSError as error:
+        raise ValueError(text) from error
+    return text
+
+
+_TEXT = Kind("any text", str)
+_BOOLEAN = Kind("true or false", _parse_boolean)
+_FILE = Kind("the path of a file that exists", _parse_file)
+_CERTIFICATES = Kind("the path of a PEM file of certificates", _parse_certificates)
+_HOSTS = Kind("host names or addresses, separated by commas", _parse_hosts)
+_PORT = _between(1, 65535, int)
+_CONSISTENCY = _one_of("ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "LOCAL_ONE")
+_SECONDS = _between(0.1, 600, float)
+
+
+def _declare(default: Any, meaning: str, kind: Kind, *, unit: str = "", secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"about": (meaning, kind, unit, secret)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one run, checked. Made by `load`, or by hand in tests."""
+
+    cassandra_hosts: tuple[str, ...] = _declare(
+        ("127.0.0.1",), "Nodes to connect to first; name all of them, each is enough", _HOSTS
+    )
+    cassandra_port: int = _declare(9042, "Port on which the nodes speak CQL", _PORT)
+    cassandra_datacenter: str = _declare(
+        "dc1",
+        "Data centre whose nodes are used (the official image's default is datacenter1)",
+        _matching(r"[A-Za-z0-9_-]+", "letters, digits, _ and -"),
+    )
+    cassandra_keyspace: str = _declare(
+        "store_manager",
+        "Keyspace of the store",
+        _matching(r"[a-z][a-z0-9_]{0,47}", "a lower-case letter, then letters, digits and _, 48 at most"),
+    )
+    cassandra_replication_factor: int = _declare(
+        3, "Copies of each row in the data centre (NetworkTopologyStrategy)", _between(1, 9, int)
+    )
+    cassandra_read_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of plain reads", _CONSISTENCY)
+    cassandra_write_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of writes", _CONSISTENCY)
+    cassandra_serial_consistency: str = _declare(
+        "LOCAL_SERIAL",
+        "Consistency level of conditional writes; SERIAL across data centres, and the same for all services of a store",
+        _one_of("LOCAL_SERIAL", "SERIAL"),
+    )
+    cassandra_username: str = _declare("", "User; empty for a cluster without authentication", _TEXT)
+    cassandra_password: str = _declare("", "Password of the user", _TEXT, secret=True)
+    cassandra_tls: bool = _declare(default=False, meaning="Whether to speak TLS with the nodes", kind=_BOOLEAN)
+    cassandra_tls_ca: str = _declare(
+        "", "Certificates that sign those of the nodes; empty: the system's", _CERTIFICATES
+    )
+    cassandra_tls_cert: str = _declare("", "Certificate by which the service shows who it is", _CERTIFICATES)
+    cassandra_tls_key: str = _declare("", "Key of that certificate; empty if it is in the same file", _FILE)
+    cassandra_connect_timeout_s: float = _declare(5.0, "How long to connect to a node may take", _SECONDS, unit="s")
+    cassandra_read_timeout_s: float = _declare(2.0, "How long a read may take", _SECONDS, unit="s")
+    cassandra_write_timeout_s: float = _declare(2.0, "How long a plain write may take", _SECONDS, unit="s")
+    cassandra_conditional_timeout_s: float = _declare(
+        1.0, "How long a conditional write or a serial read may take", _SECONDS, unit="s"
+    )
+    cassandra_speculative_delay_ms: int = _declare(
+        100,
+        "When a second node is asked the same, if a first one has not answered",
+        _between(1, 60_000, int),
+        unit="ms",
+    )
+    request_timeout_s: float = _declare(
+        10.0, "How long one HTTP request may take, all attempts included", _SECONDS, unit="s"
+    )
+    order_pending_limit_s: float = _declare(
+        30.0,
+        "How long an order may stay PENDING before recovery gives it up; longer than REQUEST_TIMEOUT_S",
+        _SECONDS,
+        unit="s",
+    )
+    order_unpaid_limit_s: int = _declare(
+        0,
+        "How long an order may wait to be paid before it is cancelled; 0: for ever",
+        _between(0, 28 * 24 * 3600, int),  # what recovery goes by expires after 30 days
+        unit="s",
+    )
+    recovery_interval_s: float = _declare(
+        10.0,
+        "How often the service looks for orders that a crash left; 0: never (then run `store-manager recover`)",
+        _between(0, 3600, float),
+        unit="s",
+    )
+    http_host: str = _declare(
+        "127.0.0.1",
+        "Address to listen on; loopback only, as callers need no key",
+        _matching(r"[A-Za-z0-9._:-]+", "an address"),
+    )
+    http_published_on_loopback: bool = _declare(
+        default=False,
+        meaning="Say true in a container whose port is published on the host's loopback: HTTP_HOST may be any address",
+        kind=_BOOLEAN,
+    )
+    http_port: int = _declare(5000, "Port to listen on", _PORT)
+    http_workers: int = _declare(1, "Processes that serve", _between(1, 64, int))
+    http_threads: int = _declare(8, "Threads in each process", _between(1, 64, int))
+    max_body_bytes: int = _declare(
+        1_000_000, "Longest body of a request", _between(1_000, 100_000_000, int), unit="bytes"
+    )
+    store_currency: str = _declare(
+        "CAD", "Currency of all prices", _matching(r"[A-Z]{3}", "three capital letters, as in ISO 4217")
+    )
+    log_level: str = _declare(
+        "INFO", "Least important events that are logged", _one_of("DEBUG", "INFO", "WARNING", "ERROR")
+    )
+    log_format: str = _declare("json", "json for machines, console for people", _one_of("json", "console"))
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        self._check_address()
+        self._check_limits()
+        self._check_tls()
+        if bool(self.cassandra_username) != bool(self.cassandra_password):
+            raise SettingError(
+                "CASSANDRA_USERNAME and CASSANDRA_PASSWORD need each other", setting="CASSANDRA_USERNAME"
+            )
+
+    def _check_address(self) -> None:
+        if not self.http_published_on_loopback and not _is_loopback(self.http_host):
+            raise SettingError(
+                f"HTTP_HOST is {self.http_host!r}, which is not allowed: a loopback address, because whoever reaches "
+                "the service may do everything (HTTP_PUBLISHED_ON_LOOPBACK=true where something else keeps others out)",
+                setting="HTTP_HOST",
+            )
+
+    def _check_limits(self) -> None:
+        if self.order_pending_limit_s <= self.request_timeout_s:
+            raise SettingError(
+                f"ORDER_PENDING_LIMIT_S is {self.order_pending_limit_s:g}, which is not allowed: more than "
+                f"REQUEST_TIMEOUT_S ({self.request_timeout_s:g}), or orders would be given up while they are placed",
+                setting="ORDER_PENDING_LIMIT_S",
+            )
+
+    def _check_tls(self) -> None:
+        if self.cassandra_tls_key and not self.cassandra_tls_cert:
+            raise SettingError("CASSANDRA_TLS_KEY needs CASSANDRA_TLS_CERT", setting="CASSANDRA_TLS_CERT")
+        if not self.cassandra_tls and (self.cassandra_tls_ca or self.cassandra_tls_cert):
+            raise SettingError(
+                "CASSANDRA_TLS is false, which is not allowed with CASSANDRA_TLS_CA or CASSANDRA_TLS_CERT: nothing "
+                "would be encrypted; true, or none of them",
+                setting="CASSANDRA_TLS",
+            )
+        if self.cassandra_tls_cert:
+            self._check_key()
+
+    def _check_key(self) -> None:
+        context = ssl.create_default_context()
+        try:  # with a password, so that a key that is encrypted does not ask the terminal for one
+            context.load_cert_chain(self.cassandra_tls_cert, self.cassandra_tls_key or None, password="")
+        except OSError as error:
+            name = "CASSANDRA_TLS_KEY" if self.cassandra_tls_key else "CASSANDRA_TLS_CERT"
+            value = self.cassandra_tls_key or self.cassandra_tls_cert
+            raise SettingError(
+                f"{name} is {value!r}, which is not allowed: a PEM file with the key of the certificate, not encrypted",
+                setting=name,
+            ) from error
+
+    def warnings(self, nodes: int) -> list[str]:
+        """Return sentences that say what a data centre of `nodes` nodes can't survive with these settings."""
+        factor = self.cassandra_replication_factor
+        found = []
+        if factor < SAFE_REPLICATION_FACTOR:
+            found.append(f"CASSANDRA_REPLICATION_FACTOR is {factor}: {_FRAGILE[factor]}")
+        if factor > nodes:
+            found.append(
+                f"CASSANDRA_REPLICATION_FACTOR is {factor}, but the data centre has {nodes} node(s): a quorum counts "
+                f"{factor} copies, of which {factor - nodes} can't exist"
+            )
+        if nodes % 2 == 0:
+            found.append(
+                f"The data centre has {nodes} nodes, an even number: if the network cuts them into halves, neither "
+                "half has a majority"
+            )
+        return found
+
+
+SAFE_REPLICATION_FACTOR = 3
+_FRAGILE = {
+    1: "while a node is away, its rows can't be read or written, and if its disk is lost, they are lost",
+    2: "a quorum of 2 is both copies, so while a node is away, its rows can't be read or written; 3 survives that",
+}
+
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(one.name, one.default, *one.metadata["about"]) for one in dataclasses.fields(Settings)
+)
+"""The declarations of all settings, in the order in which they are documented."""
+
+
+def load(directory: Path | None = None) -> Settings:
+    """Return the settings of the environment and of `.env` in `directory`; SettingError says which one is wrong."""
+    file = (directory or Path.cwd()) / ".env"
+    config = Config(RepositoryEnv(str(file)) if file.is_file() else RepositoryEmpty())
+    return Settings(**{one.attribute: one.parse(config(one.name, default="").strip()) for one in SETTINGS})
+
+
+def describe_as_markdown() -> str:
+    """Return the reference of all settings, as it stands in `docs/reference/settings.md`."""
+    rows = [
+        f"| `{one.name}` | {_code(one.default_text)} | {one.unit} | {one.meaning} | {one.kind.allowed} |"
+        for one in SETTINGS
+    ]
+    return "\n".join([_INTRODUCTION, *rows, ""])
+
+
+def describe_as_env() -> str:
+    """Return a `.env` file in which every setting has its default, as it stands in `.env.sample`."""
+    blocks = [
+        f"# {one.meaning}{f', in {one.unit}' if one.unit else ''}\n{one.name}={one.default_text}\n" for one in SETTINGS
+    ]
+    return "\n".join(["# Copy to .env and change what differs. Made by `store-manager settings --env`.\n", *blocks])
+
+
+_INTRODUCTION = """\
+# Settings
+
+Made from `store_manager/settings.py` by `store-manager settings --markdown`; a test holds it against the code.
+
+A setting comes from the environment, else from the file `.env` of the working directory, else from its default; an
+empty value is the default. A value that is not allowed ends the start with one sentence. `store-manager settings`
+prints the values in force.
+
+| setting | default | unit | meaning | allowed |
+|---|---|---|---|---|"""
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else "empty"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

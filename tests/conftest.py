@@ -1,0 +1,135 @@
+"""What all tests share: one Cassandra for the whole run, one keyspace on it, and the connection of this process.
+
+`--cassandra=container|embedded|HOST[:PORT]` says where Cassandra comes from. With three nodes, `--replicas=3` and each
+of them in turn as HOST, the same tests pass. Helpers for the tests of one area stand beside them, not here.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import containers
+import pytest
+import structlog
+
+from store_manager.dao import REHEARSALS
+from store_manager.database.connections import Database, connect, prepare_all
+from store_manager.lab.clusters import Cluster
+from store_manager.schema.syncs import sync
+from store_manager.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAB = Path(__file__).parent.parent / ".lab"
+ONE_NODE, THREE_NODES = "127.0.8", "127.0.9"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where Cassandra answers CQL."""
+
+    hosts: tuple[str, ...]
+    port: int = 9042
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--cassandra",
+        metavar="container|embedded|HOST[:PORT]",
+        help="the Cassandra of the run; by default a container if an engine has the image, else an embedded node",
+    )
+    parser.addoption("--replicas", type=int, default=1, help="how many copies of each row; 3 for a HOST of three nodes")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Undo what a verb of the command line says about the logs of this process."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(scope="session")
+def cassandra(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """One node for the whole run."""
+    chosen = request.config.getoption("--cassandra")
+    chosen = chosen or ("container" if containers.engine_has_image() else "embedded")
+    if chosen == "container":
+        with containers.start_container() as (host, port):
+            yield Place((host,), port)
+    elif chosen == "embedded":
+        with lab_cluster("test", 1, ONE_NODE) as cluster:
+            yield Place(tuple(cluster.addresses))
+    else:
+        host, _, port_text = chosen.partition(":")
+        yield Place((host,), int(port_text or 9042))
+
+
+@pytest.fixture(scope="session")
+def three_nodes() -> Iterator[Cluster]:
+    """Three nodes for the tests that need them, whatever `--cassandra` says."""
+    with lab_cluster("test-three", 3, THREE_NODES) as cluster:
+        yield cluster
+
+
+@contextmanager
+def lab_cluster(name: str, nodes: int, network: str) -> Iterator[Cluster]:
+    """A cluster of processes that has no past, and of which nothing is left afterwards."""
+    cluster = Cluster(LAB, nodes, name=name, network=network, owned=True)
+    cluster.destroy()
+    cluster.up()
+    try:
+        yield cluster
+    finally:
+        cluster.down()
+        cluster.destroy()
+
+
+@pytest.fixture(scope="session")
+def settings(request: pytest.FixtureRequest, cassandra: Place) -> Settings:
+    """The settings of this run: its Cassandra, a keyspace of its own."""
+    return settings_for(cassandra, replicas=request.config.getoption("--replicas"))
+
+
+def settings_for(place: Place, replicas: int) -> Settings:
+    """Return settings for a keyspace that nobody has used before, patient where others keep the machine busy."""
+    return Settings(
+        cassandra_hosts=place.hosts,
+        cassandra_port=place.port,
+        cassandra_keyspace=f"test_{uuid.uuid4().hex[:12]}",
+        cassandra_replication_factor=replicas,
+        cassandra_read_timeout_s=5,
+        cassandra_write_timeout_s=5,
+        cassandra_conditional_timeout_s=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def database(settings: Settings) -> Iterator[Database]:
+    """The connection of this process, in a keyspace with all tables and every statement prepared."""
+    with store_keyspace(settings) as database:
+        yield database
+
+
+@contextmanager
+def store_keyspace(settings: Settings, *, kept: bool = False) -> Iterator[Database]:
+    """Connect the Models to a new keyspace with all tables; drop it at the end, unless its cluster goes as a whole."""
+    database = connect(settings)
+    try:
+        sync(database, settings)
+        prepare_all(REHEARSALS)
+        yield database
+    finally:
+        if not kept:
+            database.raw.execute(f"DROP KEYSPACE IF EXISTS {settings.cassandra_keyspace}")
+        database.close()
+
+
+def with_hosts(settings: Settings, *hosts: str) -> Settings:
+    """Return the same settings with other contact points."""
+    return replace(settings, cassandra_hosts=hosts)

@@ -1,0 +1,73 @@
+"""What is said when no connection can be made, isolated from any server."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cassandra import AuthenticationFailed, UnresolvableContactPoints
+from cassandra.cluster import NoHostAvailable
+
+from store_manager.database import connections
+from store_manager.database.connections import open_database
+from store_manager.errors import DatabaseUnavailable, SettingError
+from store_manager.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = Settings(cassandra_username="store", cassandra_password="hunter2", cassandra_hosts=("10.0.0.1", "10.0.0.2"))
+
+
+class FakeCluster:
+    """Stands for the driver's cluster that can't connect, and knows nodes of these data centres."""
+
+    def __init__(self, error: Exception, datacenters: tuple[str | None, ...] = ()) -> None:
+        self.error = error
+        hosts = [SimpleNamespace(datacenter=datacenter) for datacenter in datacenters]
+        self.metadata = SimpleNamespace(all_hosts=lambda: hosts)
+        self.ended = False
+
+    def connect(self, **_: Any) -> Any:
+        raise self.error
+
+    def shutdown(self) -> None:
+        self.ended = True
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster) -> str:
+    monkeypatch.setattr(connections, "Cluster", lambda **_: cluster)
+    with pytest.raises(DatabaseUnavailable) as refused:
+        open_database(SETTINGS)
+    assert cluster.ended, "no thread of a failed attempt is left behind"
+    return refused.value.message
+
+
+def test_a_refused_password_is_told_from_a_silent_node_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = NoHostAvailable("nobody", {"10.0.0.1": OSError(), "10.0.0.2": AuthenticationFailed("no")})
+    message = refuse(monkeypatch, FakeCluster(refused))
+    assert "CASSANDRA_PASSWORD" in message
+    assert "hunter2" not in message
+
+
+def test_silent_nodes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refuse(monkeypatch, FakeCluster(NoHostAvailable("nobody", {"10.0.0.1": OSError()}), (None, "dc1")))
+    assert "10.0.0.1, 10.0.0.2 (port 9042)" in message
+
+
+def test_the_data_centres_that_exist_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refuse(monkeypatch, FakeCluster(NoHostAvailable("nobody", ["10.0.0.1"]), ("east", "west")))
+    assert "'dc1'" in message
+    assert "east, west" in message
+
+
+def test_unknown_host_names_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refuse(monkeypatch, FakeCluster(UnresolvableContactPoints({})))
+    assert "10.0.0.1, 10.0.0.2" in message
+
+
+def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    with pytest.raises(SettingError, match="CASSANDRA_TLS_CA"):
+        open_database(Settings(cassandra_tls=True, cassandra_tls_ca=str(tmp_path / "ca.pem")))

@@ -1,0 +1,137 @@
+"""What a cluster refuses before it starts anything, and what its commands say."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import socket
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from store_manager.cli import main
+from store_manager.lab import clusters, jars, processes
+from store_manager.lab.clusters import Cluster
+from store_manager.lab.faults import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NETWORK = "127.0.77"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_brought_or_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jars, "bring", lambda _: pytest.fail("jars were brought"))
+    monkeypatch.setattr(processes, "spawn", lambda *_: pytest.fail("a process was started"))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path, 2, network=NETWORK)
+
+
+def _was_up(cluster: Cluster) -> None:
+    cluster.directory.mkdir()
+    shape = {"nodes": cluster.node_count, "network": NETWORK, "heap_mb": 256, "owner_pid": None}
+    (cluster.directory / "cluster.json").write_text(json.dumps(shape), encoding="utf-8")
+
+
+def test_too_little_memory_is_told_with_what_is_needed_and_free(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100 * 2**20))
+    with pytest.raises(LabError, match=r"2 node\(s\): about 1824 MB are needed, 100 MB are free"):
+        cluster.up()
+
+
+def test_a_full_disk_is_told_with_what_is_needed_and_free(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100 * 2**20))
+    with pytest.raises(LabError, match=r"too full for 2 node\(s\): 800 MB are needed, 100 MB are free; make room"):
+        cluster.up()
+
+
+@pytest.mark.parametrize(("node", "endpoint"), [(0, 0), (1, 1), (1, 2)])
+def test_any_port_in_use_is_told(cluster: Cluster, node: int, endpoint: int) -> None:
+    address, port = cluster.nodes[node].endpoints[endpoint]
+    with socket.create_server((address, port)), pytest.raises(LabError, match=f"{address}:{port} is in use"):
+        cluster.up()
+
+
+def test_data_of_another_shape_are_not_started(cluster: Cluster) -> None:
+    _was_up(cluster)
+    for other in (Cluster(cluster.home, 3, network=NETWORK), Cluster(cluster.home, 2, network="127.0.78")):
+        with pytest.raises(LabError, match=r"holds the data of another cluster \(127\.0\.77\.1, 127\.0\.77\.2\)"):
+            other.up()
+
+
+def test_two_commands_do_not_work_on_one_cluster_at_a_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clusters, "LOCK_TIMEOUT_S", 0)
+    cluster.directory.mkdir()
+    with (cluster.directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(LabError, match="Another command is at work"):
+            cluster.up()
+
+
+def test_a_cluster_is_found_again_with_its_shape(cluster: Cluster) -> None:
+    _was_up(cluster)
+    assert Cluster.load(cluster.home).nodes == Cluster(cluster.home, 2, network=NETWORK, heap_mb=256).nodes
+
+
+def test_a_damaged_cluster_file_is_told_with_what_to_do(cluster: Cluster) -> None:
+    _was_up(cluster)
+    (cluster.directory / "cluster.json").write_text("{", encoding="utf-8")
+    with pytest.raises(LabError, match=f"is damaged: remove {cluster.directory}"):
+        Cluster.load(cluster.home)
+
+
+def test_destroying_removes_the_data_and_keeps_the_jars(cluster: Cluster) -> None:
+    _was_up(cluster)
+    (cluster.home / "jars").mkdir()
+    with pytest.raises(LabError, match="another cluster"):
+        Cluster(cluster.home, 1, network=NETWORK).destroy()
+    cluster.destroy()
+    assert [path.name for path in cluster.home.iterdir()] == ["jars"]
+    cluster.destroy()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["status"], "There is no cluster in"),
+        (["down"], "There is no cluster in"),
+        (["up", "--network", "10.0.0"], "The lab's network is one of 127.0.0 to 127.0.255, not 10.0.0."),
+    ],
+)
+def test_a_command_that_fails_says_one_sentence_and_ends_with_1(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    result = CliRunner().invoke(main, ["lab", "--home", str(tmp_path), *arguments])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {sentence}")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill", "freeze", "thaw"])
+def test_verbs_on_a_stopped_or_unknown_node_are_refused(cluster: Cluster, verb: str) -> None:
+    _was_up(cluster)
+    stopped = CliRunner().invoke(main, ["lab", "--home", str(cluster.home), verb, "1"])
+    assert (stopped.exit_code, stopped.stderr) == (1, "Error: Node 1 (127.0.77.1) is not running.\n")
+    unknown = CliRunner().invoke(main, ["lab", "--home", str(cluster.home), verb, "3"])
+    assert (unknown.exit_code, unknown.stderr) == (
+        1,
+        "Error: There is no node 3: this cluster has 2, counted from 1.\n",
+    )
+
+
+def test_status_tells_machines_and_people_that_nodes_are_stopped(cluster: Cluster) -> None:
+    _was_up(cluster)
+    told = CliRunner().invoke(main, ["lab", "--home", str(cluster.home), "status", "--json"])
+    assert [(node["address"], node["process"]) for node in json.loads(told.stdout)] == [
+        ("127.0.77.1", "stopped"),
+        ("127.0.77.2", "stopped"),
+    ]
+    assert CliRunner().invoke(main, ["lab", "--home", str(cluster.home), "status"]).stdout.count("stopped") == 2

@@ -1,0 +1,165 @@
+"""Settings: where they come from, what is refused, and that the documents say what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from store_manager.cli.settings import settings as command
+from store_manager.errors import SettingError
+from store_manager.settings import SETTINGS, Settings, describe_as_env, describe_as_markdown, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in SETTINGS:
+        monkeypatch.delenv(one.name, raising=False)
+
+
+def test_without_any_setting_the_defaults_are_in_force(tmp_path: Path) -> None:
+    assert load(tmp_path) == Settings()
+
+
+def test_the_environment_wins_over_the_file_and_the_file_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("HTTP_PORT=5001\nHTTP_THREADS=3\n")
+    monkeypatch.setenv("HTTP_PORT", "5002")
+    loaded = load(tmp_path)
+    assert (loaded.http_port, loaded.http_threads, loaded.http_workers) == (5002, 3, 1)
+
+
+def test_the_file_of_a_parent_directory_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("HTTP_PORT=5001\n")
+    (tmp_path / "inner").mkdir()
+    assert load(tmp_path / "inner").http_port == 5000
+
+
+def test_an_empty_value_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASSANDRA_REPLICATION_FACTOR", "")
+    assert load(tmp_path).cassandra_replication_factor == 3
+
+
+def test_hosts_are_separated_by_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASSANDRA_HOSTS", "127.0.0.1, 127.0.0.2,node-3.example")
+    assert load(tmp_path).cassandra_hosts == ("127.0.0.1", "127.0.0.2", "node-3.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("CASSANDRA_HOSTS", "127.0.0.1,", "separated by commas"),
+        ("CASSANDRA_HOSTS", "http://127.0.0.1", "separated by commas"),
+        ("CASSANDRA_PORT", "0", "from 1 to 65535"),
+        ("CASSANDRA_PORT", "cql", "from 1 to 65535"),
+        ("CASSANDRA_DATACENTER", "dc 1", "letters"),
+        ("CASSANDRA_KEYSPACE", "Store-Manager", "lower-case"),
+        ("CASSANDRA_REPLICATION_FACTOR", "0", "from 1 to 9"),
+        ("CASSANDRA_READ_CONSISTENCY", "MOST", "LOCAL_QUORUM"),
+        ("CASSANDRA_SERIAL_CONSISTENCY", "QUORUM", "LOCAL_SERIAL"),
+        ("CASSANDRA_TLS", "maybe", "true or false"),
+        ("CASSANDRA_TLS_CA", "/nowhere/ca.pem", "PEM file of certificates"),
+        ("CASSANDRA_TLS_CA", __file__, "PEM file of certificates"),
+        ("CASSANDRA_TLS_KEY", "/nowhere/key.pem", "a file that exists"),
+        ("ORDER_UNPAID_LIMIT_S", "2592000", "from 0 to 2419200"),
+        ("CASSANDRA_READ_TIMEOUT_S", "nan", "from 0.1 to 600"),
+        ("REQUEST_TIMEOUT_S", "0", "from 0.1 to 600"),
+        ("HTTP_HOST", "0.0.0.0", "a loopback address"),
+        ("HTTP_HOST", "store.example", "a loopback address"),
+        ("HTTP_THREADS", "1.5", "a whole number"),
+        ("STORE_CURRENCY", "dollars", "three capital letters"),
+        ("LOG_LEVEL", "LOUD", "WARNING"),
+        ("LOG_FORMAT", "xml", "json, console"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_its_value_and_what_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError) as refused:
+        load(tmp_path)
+    assert refused.value.details["setting"] == name
+    assert f"{name} is {value!r}" in refused.value.message
+    assert allowed in refused.value.message
+
+
+def test_a_secret_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASSANDRA_USERNAME", "store")
+    monkeypatch.setenv("CASSANDRA_PASSWORD", "hunter2")
+    monkeypatch.chdir(tmp_path)
+    assert load(tmp_path).cassandra_password == "hunter2"
+    shown = CliRunner().invoke(command)
+    assert "CASSANDRA_USERNAME=store" in shown.output
+    for text in (shown.output, repr(load(tmp_path)), *(str(one.refuse("hunter2")) for one in SETTINGS if one.secret)):
+        assert "hunter2" not in text
+
+
+def test_a_user_without_a_password_is_refused() -> None:
+    with pytest.raises(SettingError, match="CASSANDRA_PASSWORD"):
+        Settings(cassandra_username="store")
+
+
+def test_a_key_without_its_certificate_is_refused() -> None:
+    with pytest.raises(SettingError, match="CASSANDRA_TLS_CERT"):
+        Settings(cassandra_tls_key="key.pem")
+
+
+def test_certificates_without_tls_are_refused_for_nothing_would_be_encrypted() -> None:
+    with pytest.raises(SettingError, match="CASSANDRA_TLS is false"):
+        Settings(cassandra_tls_ca="ca.pem")
+
+
+@pytest.mark.parametrize(("key", "named"), [("", "CASSANDRA_TLS_CERT"), (__file__, "CASSANDRA_TLS_KEY")])
+def test_a_certificate_whose_key_is_not_there_is_refused(key: str, named: str) -> None:
+    with pytest.raises(SettingError, match=f"{named} is .*, which is not allowed"):
+        Settings(cassandra_tls=True, cassandra_tls_cert=__file__, cassandra_tls_key=key)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.3", "::1", "localhost"])
+def test_any_loopback_address_may_be_listened_on(host: str) -> None:
+    assert Settings(http_host=host).http_host == host
+
+
+def test_another_address_needs_an_explicit_yes() -> None:
+    assert Settings(http_host="0.0.0.0", http_published_on_loopback=True).http_host == "0.0.0.0"
+
+
+def test_three_copies_on_three_nodes_need_no_warning() -> None:
+    assert Settings().warnings(3) == []
+
+
+@pytest.mark.parametrize(
+    ("replicas", "nodes", "words"),
+    [
+        (1, 1, ["FACTOR is 1", "if its disk is lost"]),
+        (2, 3, ["FACTOR is 2", "while a node is away"]),
+        (3, 4, ["4 nodes, an even number", "neither half"]),
+        (3, 1, ["FACTOR is 3, but the data centre has 1 node(s)", "2 can't exist"]),
+    ],
+)
+def test_a_weak_cluster_is_warned_of_with_what_it_cannot_survive(replicas: int, nodes: int, words: list[str]) -> None:
+    [warning] = Settings(cassandra_replication_factor=replicas).warnings(nodes)
+    assert all(word in warning for word in words)
+
+
+def test_each_weakness_is_warned_of() -> None:
+    assert len(Settings(cassandra_replication_factor=1).warnings(2)) == 2
+    assert len(Settings(cassandra_replication_factor=3).warnings(2)) == 2
+
+
+def test_the_reference_says_what_the_code_does() -> None:
+    reference = (ROOT / "docs/reference/settings.md").read_text()
+    assert reference == describe_as_markdown() == CliRunner().invoke(command, ["--markdown"]).output
+    assert all(f"| `{one.name}` |" in reference for one in SETTINGS)
+
+
+def test_the_sample_holds_every_setting_and_loads_as_the_defaults(tmp_path: Path) -> None:
+    sample = (ROOT / ".env.sample").read_text()
+    assert sample == describe_as_env() == CliRunner().invoke(command, ["--env"]).output
+    assert all(f"\n{one.name}=" in sample for one in SETTINGS)
+    (tmp_path / ".env").write_text(sample)
+    assert load(tmp_path) == Settings()
