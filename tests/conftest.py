@@ -6,6 +6,7 @@ of them in turn as HOST, the same tests pass. Helpers for the tests of one area 
 
 from __future__ import annotations
 
+import signal
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -44,6 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the Cassandra of the run; by default a container if an engine has the image, else an embedded node",
     )
     parser.addoption("--replicas", type=int, default=1, help="how many copies of each row; 3 for a HOST of three nodes")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_are_heard() -> None:
+    """Let what tests start hear SIGINT, which is ignored in what a script runs in the background, and inherited."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
