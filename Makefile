@@ -23,7 +23,7 @@ reset: $(INSTALLED)  ## Remove the data of `make run`
 
 .PHONY: test
 test: $(INSTALLED)  ## Run the tests on a real Cassandra (TESTS=… for some, ARGS=… for pytest)
-	@$(BIN)/python -m pytest $(ARGS) $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses=2 $(ARGS) $(TESTS)
 
 .PHONY: chaos
 chaos: $(INSTALLED)  ## Sell while servers and nodes are killed and frozen, then check every promise (ARGS="--orders 100000")

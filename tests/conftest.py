@@ -1,4 +1,4 @@
-"""What all tests share: one Cassandra for the whole run, one keyspace on it, and the connection of this process.
+"""What all tests share: one Cassandra for each worker, one keyspace on it, and the connection of this process.
 
 `--cassandra=container|embedded|HOST[:PORT]` says where Cassandra comes from. With three nodes, `--replicas=3` and each
 of them in turn as HOST, the same tests pass. Helpers for the tests of one area stand beside them, not here.
@@ -6,16 +6,18 @@ of them in turn as HOST, the same tests pass. Helpers for the tests of one area 
 
 from __future__ import annotations
 
+import os
 import signal
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import containers
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from store_manager.dao import REHEARSALS
 from store_manager.database.connections import Database, connect, prepare_all
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LAB = Path(__file__).parent.parent / ".lab"
-ONE_NODE, THREE_NODES = "127.0.8", "127.0.9"
+ONE_NODE, THREE_NODES = ("127.0.8", "127.0.18"), ("127.0.9", "127.0.19")
+"""The networks of each worker's nodes, for as many workers as `make test` has."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--replicas", type=int, default=1, help="how many copies of each row; 3 for a HOST of three nodes")
 
 
+class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each folder of tests to one worker, so that each cluster is started once and nothing is met twice."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return str(Path(nodeid.partition("::")[0]).parent)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return ByFolder(config, log)
+
+
+@pytest.fixture(scope="session")
+def worker() -> int:
+    """The number of this worker process, from 0 on."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_are_heard() -> None:
     """Let what tests start hear SIGINT, which is ignored in what a script runs in the background, and inherited."""
@@ -63,15 +83,15 @@ def _logs_as_they_were() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def cassandra(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """One node for the whole run."""
+def cassandra(request: pytest.FixtureRequest, worker: int) -> Iterator[Place]:
+    """One node for all tests of a worker."""
     chosen = request.config.getoption("--cassandra")
     chosen = chosen or ("container" if containers.engine_has_image() else "embedded")
     if chosen == "container":
         with containers.start_container() as (host, port):
             yield Place((host,), port)
     elif chosen == "embedded":
-        with lab_cluster("test", 1, ONE_NODE) as cluster:
+        with lab_cluster(f"test-{worker}", 1, ONE_NODE[worker]) as cluster:
             yield Place(tuple(cluster.addresses))
     else:
         host, _, port_text = chosen.partition(":")
@@ -79,9 +99,9 @@ def cassandra(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="session")
-def three_nodes() -> Iterator[Cluster]:
+def three_nodes(worker: int) -> Iterator[Cluster]:
     """Three nodes for the tests that need them, whatever `--cassandra` says."""
-    with lab_cluster("test-three", 3, THREE_NODES) as cluster:
+    with lab_cluster(f"test-three-{worker}", 3, THREE_NODES[worker]) as cluster:
         yield cluster
 
 
