@@ -202,7 +202,7 @@ class Settings:
     )
     order_unpaid_limit_s: int = _declare(
         0,
-        "How long an order may wait to be paid before it is cancelled; 0: for ever",
+        "How long an order may wait to be paid before it is cancelled, at least ORDER_PENDING_LIMIT_S; 0: for ever",
         _between(0, 28 * 24 * 3600, int),  # what recovery goes by expires after 30 days
         unit="s",
     )

@@ -20,12 +20,27 @@ _ends_at: ContextVar[float | None] = ContextVar("deadline_ends_at", default=None
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Let everything inside end within `seconds` from now, or earlier if a deadline around it is earlier."""
-    outer, inner = _ends_at.get(), time.monotonic() + seconds
-    token = _ends_at.set(inner if outer is None else min(outer, inner))
+    with until(time.monotonic() + seconds):
+        yield
+
+
+@contextmanager
+def until(end_s: float) -> Iterator[None]:
+    """Let everything inside end at `end_s` of the monotonic clock, or earlier if a deadline around it is earlier.
+
+    A moment survives a freeze of the process; a duration that was computed before one and used after it does not.
+    """
+    outer = _ends_at.get()
+    token = _ends_at.set(end_s if outer is None else min(outer, end_s))
     try:
         yield
     finally:
         _ends_at.reset(token)
+
+
+def end_s() -> float | None:
+    """Return when the deadline is, by the monotonic clock; None without a deadline."""
+    return _ends_at.get()
 
 
 def remaining_s() -> float | None:

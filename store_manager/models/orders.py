@@ -25,6 +25,7 @@ INTENT_LIFE_S = 30 * 24 * 3600
 INTENT_OPTIONS: dict[str, str | int] = {**TABLE_OPTIONS, "default_time_to_live": INTENT_LIFE_S}
 
 STATUSES = (PENDING, CONFIRMED, PAID, FULFILLED, REJECTED, CANCELLED)
+"""The statuses of orders; of any two that one order reaches, the later one stands later here."""
 
 
 class OrderRow(StoreModel):
@@ -87,9 +88,9 @@ class Order:
 
     @property
     def history(self) -> list[StatusChange]:
-        """The statuses reached so far, oldest first."""
+        """The statuses reached so far, in the order in which they follow: the clocks of two servers may differ."""
         reached: dict[str, datetime] = self.head.reached
-        return [StatusChange(status, at) for status, at in sorted(reached.items(), key=lambda item: item[1])]
+        return [StatusChange(status, reached[status]) for status in sorted(reached, key=STATUSES.index)]
 
 
 class OrderListing(Listing):

@@ -25,7 +25,9 @@ from store_manager.errors import (
     ReferenceInvalid,
     RequestInvalid,
     StockShort,
+    VersionStale,
 )
+from store_manager.models.base import MAX_QUANTITY
 from store_manager.models.orders import (
     CANCELLED,
     CONFIRMED,
@@ -55,10 +57,15 @@ PLACING, ADVANCING = "placing", "advancing"
 
 @dataclass(frozen=True)
 class Item:
-    """What a caller asks for: a product and how many units."""
+    """What a caller asks for: a product and how many units, which are 1 to `MAX_QUANTITY`."""
 
     product_id: UUID
     quantity: int
+
+    def __post_init__(self) -> None:
+        """Refuse another quantity, before anything is written."""
+        if not 1 <= self.quantity <= MAX_QUANTITY:
+            raise ValueError(f"an order of {self.quantity} units")
 
 
 def place(user_id: UUID, items: list[Item], currency: str, key: RequestKey | None = None) -> Order:
@@ -360,8 +367,9 @@ def find_undecided(order_ids: list[UUID]) -> set[UUID]:
 
 
 def find_unpaid(order_ids: list[UUID]) -> set[UUID]:
-    """Return those orders that wait to be paid."""
-    return {key for key, order in orders.find_many(order_ids).items() if order.head.status == CONFIRMED}
+    """Return those orders that wait to be paid, or may still come to."""
+    found = orders.find_many(order_ids)
+    return {key for key, order in found.items() if order.head.status in (PENDING, CONFIRMED)}
 
 
 def recover(order_id: UUID, *, pending_before: datetime) -> bool:
@@ -410,12 +418,15 @@ def _void(order_id: UUID) -> Order:
 def expire(order_id: UUID, *, placed_before: datetime) -> bool:
     """Cancel an order that was placed before then (naive UTC) and never paid; return whether nothing is left to do."""
     order = orders.find(order_id, serial=True)
-    if order is None or order.head.status != CONFIRMED:
+    if order is None or order.head.status not in (PENDING, CONFIRMED):
         return True
-    if order.head.created_at < placed_before:
-        cancel(order_id)
-        return True
-    return False
+    if order.head.status == PENDING or order.head.created_at >= placed_before:
+        return False
+    try:
+        cancel(order_id, order.head.version)
+    except VersionStale:  # a payment came first: a paid order could be cancelled, but has not expired
+        return expire(order_id, placed_before=placed_before)
+    return True
 
 
 def find_page(

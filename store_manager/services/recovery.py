@@ -21,10 +21,13 @@ from store_manager.errors import StoreError
 from store_manager.services import clocks, orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
 TOGETHER = 100
+MOST_PUT_OFF = 10
+"""After so many orders of a shard could not be finished, the rest waits for the next time: the database is ill."""
+
 STEP_S = 30.0
 """How long the work on one order may take."""
 
@@ -58,7 +61,8 @@ class Recovered:
 def recover(limits: Limits) -> Iterator[Recovered]:
     """Finish every order that was left behind; yield each one that was looked at.
 
-    A mark moves on over finished orders only, so what could not be finished is met again next time.
+    A mark moves on over finished orders only, so what could not be finished is met again next time. An order expires
+    once it can't be PENDING any more, or a mark could pass it before it is confirmed.
     """
     now = clocks.now()
     left_before = now - limits.pending
@@ -73,7 +77,7 @@ def recover(limits: Limits) -> Iterator[Recovered]:
         unpaid = _Purpose(
             UNPAID, orders.PLACING, orders.find_unpaid, lambda key: orders.expire(key, placed_before=placed_before)
         )
-        yield from _walk(unpaid, listings.time_of(placed_before))
+        yield from _walk(unpaid, listings.time_of(min(placed_before, left_before)))
 
 
 @dataclass(frozen=True)
@@ -88,30 +92,38 @@ class _Purpose:
 
 def _walk(purpose: _Purpose, until: str) -> Iterator[Recovered]:
     for shard in range(listings.INTENTS.shards):
-        mark = recovery.find_mark(purpose.name, shard)
-        since = date.fromisoformat(mark[:10]) if mark else date.min
-        for day in listings.list_days(listings.INTENTS, purpose.scope, shard, since=since):
-            done = yield from _walk_day(purpose, (day, shard), mark, until)
-            if not done:
-                break
+        yield from _walk_shard(purpose, shard, until)
 
 
-def _walk_day(purpose: _Purpose, bucket: listings.Bucket, mark: str, until: str) -> Generator[Recovered, None, bool]:
-    """Walk one bucket a page at a time; stop before the first order that can't be finished, and return whether none."""
-    while entries := listings.list_upwards(
-        listings.INTENTS, purpose.scope, bucket, after=mark, until=until, limit=TOGETHER
-    ):
-        left = purpose.find_left([entry.key for entry in entries])
-        for entry in entries:
+def _walk_shard(purpose: _Purpose, shard: int, until: str) -> Iterator[Recovered]:
+    """Walk a shard's intents; the mark stays before the first order that was put off, the walk goes on to others."""
+    mark, put_off = recovery.find_mark(purpose.name, shard), 0
+    for page in _read_pages(purpose.scope, shard, mark, until):
+        left = purpose.find_left([entry.key for entry in page])
+        moved = mark
+        for entry in page:
             if entry.key in left:
                 finished = _finish(entry.key, purpose.finish)
                 yield Recovered(purpose.name, entry.key, finished)
-                if not finished:
-                    recovery.move_mark(purpose.name, bucket[1], mark)
-                    return False
-            mark = entry.position
-        recovery.move_mark(purpose.name, bucket[1], mark)
-    return True
+                put_off += not finished
+            if put_off == MOST_PUT_OFF:
+                break
+            moved = moved if put_off else entry.position
+        if moved != mark:
+            recovery.move_mark(purpose.name, shard, mark := moved)
+        if put_off == MOST_PUT_OFF:
+            return
+
+
+def _read_pages(scope: str, shard: int, mark: str, until: str) -> Iterator[list[listings.Entry]]:
+    since = date.fromisoformat(mark[:10]) if mark else date.min
+    for day in listings.list_days(listings.INTENTS, scope, shard, since=since):
+        after = mark
+        while page := listings.list_upwards(
+            listings.INTENTS, scope, (day, shard), after=after, until=until, limit=TOGETHER
+        ):
+            yield page
+            after = page[-1].position
 
 
 def _finish(order_id: UUID, finish: Callable[[UUID], bool]) -> bool:
@@ -120,7 +132,9 @@ def _finish(order_id: UUID, finish: Callable[[UUID], bool]) -> bool:
             return finish(order_id)
     except StoreError as error:
         log.warning("recovery_put_off", order_id=str(order_id), reason=error.message)
-        return False
+    except Exception:  # a row that makes no sense is for an audit to name; it must not keep the others from being met
+        log.exception("recovery_put_off", order_id=str(order_id))
+    return False
 
 
 def keep_recovering(limits: Limits, interval_s: float, require_database: Callable[[], object]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from store_manager.database import deadlines
-from store_manager.errors import StoreError
+from store_manager.errors import OutcomeUnknown, StoreError
 from store_manager.services.rules import Operation, Refusal, Verb
 from store_manager.services.stock_writers import Done, await_done
 from store_manager.services.stocks import WRITERS
@@ -70,5 +70,5 @@ def _carry_out(order_id: UUID, verb: Verb, quantities: Mapping[UUID, int]) -> di
         except StoreError as error:
             errors.append(error)
     if errors:
-        raise errors[0]
+        raise next((error for error in errors if isinstance(error, OutcomeUnknown)), errors[0])
     return outcomes

@@ -63,6 +63,11 @@ class Operation:
     expected_version: int | None = None
     digest: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse to reserve nothing or less: it would give units away that others hold."""
+        if self.verb is Verb.RESERVE and self.quantity < 1:
+            raise ValueError(f"a reservation of {self.quantity} units")
+
     @property
     def is_remembered(self) -> bool:
         """Tell whether a row says that it was done: every reservation, and a count or adjustment under a key."""

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid5
 
+import structlog
+
 from store_manager.dao import conditional, stocks
 from store_manager.database import deadlines, tallies
 from store_manager.errors import Contended, OutcomeUnknown, StoreError
@@ -56,9 +58,14 @@ DRAIN_AFTER = timedelta(seconds=60)
 DRAIN_PAUSE_S = 5.0
 """How long a product is left alone after a drain that found nothing old enough."""
 
+LONGEST_DRAIN_S = 2.0
+"""How long those who wait for a product may be kept waiting by a drain."""
+
 MOST_REMEMBERED = 10_000
 
 HELD_VERBS = (Verb.RELEASE, Verb.FULFIL)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,9 +108,7 @@ class StockWriters:
 
     def submit(self, product_id: UUID, operation: Operation) -> Future[Done]:
         """Queue an operation for its product's writer; wait for the outcome with `await_done`."""
-        remaining_s = deadlines.remaining_s()
-        end_s = None if remaining_s is None else time.monotonic() + remaining_s
-        waiting = _Waiting(operation, end_s, tallies.at_hand())
+        waiting = _Waiting(operation, deadlines.end_s(), tallies.at_hand())
         with self._lock:
             queue = self._queues.get(product_id)
             if queue is not None:
@@ -116,27 +121,29 @@ class StockWriters:
     def _run(self, product_id: UUID) -> None:
         """Serve a product until nobody waits."""
         head: Stock | None = None
-        while together := self._take(product_id):
-            head = self._serve(product_id, together, head)
+        # One look at the clock decides who has expired and how long the others' batch may try: a process that was
+        # frozen in between, and wakes up when recovery has decided otherwise, must not find itself with time anew.
+        while together := self._take(product_id, begun_s := time.monotonic()):
+            head = self._serve(product_id, together, head, _end_s(together, begun_s))
 
-    def _take(self, product_id: UUID) -> list[_Waiting]:
+    def _take(self, product_id: UUID, now_s: float) -> list[_Waiting]:
         """Take the next operations off the queue; the writer ends, under the lock, once there are none."""
         together: list[_Waiting] = []
         with self._lock:
             queue = self._queues[product_id]
             while queue and len(together) < MOST_TOGETHER:
                 waiting = queue.popleft()
-                expired = waiting.end_s is not None and waiting.end_s <= time.monotonic()
+                expired = waiting.end_s is not None and waiting.end_s <= now_s
                 if not expired and waiting.future.set_running_or_notify_cancel():
                     together.append(waiting)
             if not together:
                 del self._queues[product_id]
         return together
 
-    def _serve(self, product_id: UUID, together: list[_Waiting], head: Stock | None) -> Stock | None:
+    def _serve(self, product_id: UUID, together: list[_Waiting], head: Stock | None, end_s: float) -> Stock | None:
         """Carry operations out and answer their callers; return the head that they left, None if it is not known."""
         try:
-            with deadlines.deadline(_budget_s(together)), tallies.tally() as used:
+            with deadlines.until(end_s), tallies.tally() as used:
                 done, head = _carry_out(product_id, [waiting.operation for waiting in together], head)
         except BaseException as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
             for waiting in together:
@@ -149,7 +156,10 @@ class StockWriters:
         return self._drain(head)
 
     def _drain(self, head: Stock | None) -> Stock | None:
-        """Move old movements to the ledger when many have gathered; return the head as it is then."""
+        """Move old movements to the ledger when many have gathered; return the head as it is then.
+
+        It is housekeeping: whatever it meets, those who wait are served, and a later batch of this product tries again.
+        """
         if head is None or head.version - head.drained < DRAIN_FROM:
             return head
         if self._drain_from_s.get(head.product_id, 0.0) > time.monotonic():
@@ -158,9 +168,13 @@ class StockWriters:
             self._drain_from_s.clear()
         self._drain_from_s[head.product_id] = time.monotonic() + DRAIN_PAUSE_S
         try:
-            return self._drain_now(head)
+            with deadlines.deadline(LONGEST_DRAIN_S):
+                return self._drain_now(head)
         except StoreError:
-            return None  # housekeeping: a later batch of this product tries again
+            return None
+        except Exception:  # if it ended this thread, the product would never be written again
+            log.exception("drain_failed", product_id=str(head.product_id))
+            return None
 
     def _drain_now(self, head: Stock) -> Stock | None:
         old = clocks.now() - DRAIN_AFTER
@@ -170,7 +184,7 @@ class StockWriters:
         if not stocks.drain(head, movements):
             return None
         head.drained = movements[-1].sequence
-        del self._drain_from_s[head.product_id]  # there may be more
+        self._drain_from_s.pop(head.product_id, None)  # there may be more
         return head
 
 
@@ -187,13 +201,13 @@ def await_done(future: Future[Done]) -> Done:
         raise OutcomeUnknown("No answer came in time; the stock may have been changed.") from None
 
 
-def _budget_s(together: list[_Waiting]) -> float:
-    """Return how long a batch may try: as long as any of its callers waits."""
+def _end_s(together: list[_Waiting], begun_s: float) -> float:
+    """Return until when a batch may try that was begun at this time: as long as any of its callers waits."""
     ends_s = [waiting.end_s for waiting in together]
     known_s = [end_s for end_s in ends_s if end_s is not None]
     if len(known_s) < len(ends_s):
-        return conditional.LONGEST_WITHOUT_DEADLINE_S
-    return max(SHORTEST_BATCH_S, max(known_s) - time.monotonic())
+        return begun_s + conditional.LONGEST_WITHOUT_DEADLINE_S
+    return max(begun_s + SHORTEST_BATCH_S, *known_s)
 
 
 def _carry_out(product_id: UUID, operations: list[Operation], head: Stock | None) -> tuple[list[Done], Stock | None]:

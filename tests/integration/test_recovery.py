@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("database")
 
 AT_ONCE = recovery.Limits(pending=timedelta(seconds=-1), unpaid=None)
+EXPIRED = recovery.Limits(pending=timedelta(seconds=-1), unpaid=timedelta(seconds=-1))
 
 
 class CrashError(Exception):
@@ -190,10 +191,66 @@ def test_an_order_that_is_not_paid_in_time_expires_and_a_paid_one_does_not() -> 
         orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY).head.order_id for _ in range(2)
     )
     orders.pay(paid, None, None)
-    recover(recovery.Limits(pending=timedelta(minutes=5), unpaid=timedelta(seconds=-1)))
+    recover(EXPIRED)
     assert orders.get(unpaid).head.status == "CANCELLED"
     assert orders.get(paid).head.status == "PAID"
     assert balance(product.product_id) == (5, 1)
+
+
+def test_an_order_that_is_paid_while_it_expires_stays_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, user = shops.new_product(5), shops.new_user()
+    order_id = orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY).head.order_id
+    cancel = orders.cancel
+
+    def pay_first(expired_id: UUID, version: int | None = None) -> Order:
+        if expired_id == order_id:
+            orders.pay(order_id, None, None)
+        return cancel(expired_id, version)
+
+    monkeypatch.setattr(orders, "cancel", pay_first)
+    assert order_id in recover(EXPIRED)
+    assert orders.get(order_id).head.status == "PAID"
+    assert balance(product.product_id) == (5, 1)
+
+
+def test_an_order_that_was_still_being_placed_when_others_expired_expires_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    product, user = shops.new_product(5), shops.new_user()
+    change_status = order_rows.change_status
+
+    def expire_first(order: Order, status: str, **values: object) -> Order | None:
+        if status == "CONFIRMED":
+            recover(recovery.Limits(pending=timedelta(minutes=5), unpaid=timedelta(seconds=-1)))
+        return change_status(order, status, **values)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as planted:
+        planted.setattr(order_rows, "change_status", expire_first)
+        order_id = orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY).head.order_id
+    recover(EXPIRED)
+    assert orders.get(order_id).head.status == "CANCELLED"
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("planted"), ValueError("planted")])
+def test_what_can_not_be_finished_keeps_no_other_order_waiting(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    left = [place_and_die(monkeypatch, order_rows, "change_status") for _ in range(listings.INTENTS.shards + 2)]
+    change_status = order_rows.change_status
+    stuck: dict[int, UUID] = {}
+
+    def fail_at_the_first_of_each_shard(order: Order, status: str, **values: object) -> Order | None:
+        order_id = order.head.order_id
+        if stuck.setdefault(order_id.int % listings.INTENTS.shards, order_id) == order_id:
+            raise error
+        return change_status(order, status, **values)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as planted:
+        planted.setattr(order_rows, "change_status", fail_at_the_first_of_each_shard)
+        recover()
+    assert [balance(product_id) for product_id in left].count((5, 3)) == len(stuck)
+    recover()
+    assert [balance(product_id) for product_id in left].count((5, 0)) == len(left)
 
 
 def test_two_recoveries_at_once_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,12 @@ def test_nothing_is_fulfilled_that_is_not_held(reservation: Reservation | None) 
     assert verdict.refusal is Refusal.NOT_HELD
 
 
+@pytest.mark.parametrize("quantity", [0, -1])
+def test_nothing_or_less_can_not_be_reserved(quantity: int) -> None:
+    with pytest.raises(ValueError, match="reservation"):
+        reserve(quantity)
+
+
 def test_a_count_below_what_is_reserved_is_refused() -> None:
     verdict = judge(Balance(on_hand=5, reserved=3), Operation(Verb.COUNT, IDS[0], 2), None)
     assert (verdict.refusal, verdict.after.on_hand) == (Refusal.BELOW_RESERVED, 5)
@@ -95,11 +101,14 @@ def test_an_operation_on_a_version_that_has_passed_is_refused() -> None:
     assert judge(Balance(version=4), operation, None).refusal is Refusal.STALE
 
 
-operations = st.builds(
-    Operation,
-    verb=st.sampled_from(Verb),
-    operation_id=st.sampled_from(IDS),
-    quantity=st.integers(min_value=0, max_value=20),
+operations = st.one_of(
+    st.builds(
+        Operation,
+        verb=st.sampled_from(verbs),
+        operation_id=st.sampled_from(IDS),
+        quantity=st.integers(min_value=least, max_value=20),
+    )
+    for verbs, least in (([Verb.RESERVE], 1), ([verb for verb in Verb if verb is not Verb.RESERVE], 0))
 )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -93,6 +94,37 @@ def test_who_gives_up_in_the_queue_has_changed_nothing_and_who_is_being_written_
             await_done(futures[-1])
     assert rows.gate is not None
     rows.gate.set()
+
+
+def test_a_process_that_was_frozen_has_no_time_anew_for_those_who_gave_up(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers, now = StockWriters(), time.monotonic
+    take = writers._take
+
+    def freeze(*args: Any) -> Any:
+        together = take(*args)
+        monkeypatch.setattr(time, "monotonic", lambda: now() + 100)
+        return together
+
+    monkeypatch.setattr(writers, "_take", freeze)
+    with deadlines.deadline(10):
+        future = count(writers, uuid4())
+    assert isinstance(future.exception(10), Contended)
+    assert rows.batches == []
+
+
+@pytest.mark.usefixtures("rows")
+def test_whatever_happens_while_old_movements_leave_the_next_one_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(stock_writers, "DRAIN_FROM", 1)
+    monkeypatch.setattr(stock_writers, "DRAIN_PAUSE_S", 0.0)
+    monkeypatch.setattr(stocks, "list_undrained", fail)
+    writers, product_id = StockWriters(), uuid4()
+    with deadlines.deadline(10):
+        assert [await_done(count(writers, product_id)).verdict.after.version for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("rows")
