@@ -381,15 +381,15 @@ def recover(order_id: UUID, *, pending_before: datetime) -> bool:
     order = orders.find(order_id, serial=True)
     if order is None:
         order = _void(order_id)
-        if not orders.insert(order):
-            return False
+        if not orders.insert(order):  # it was written meanwhile, or another recovery was faster
+            return recover(order_id, pending_before=pending_before)
     head = order.head
     if head.status == PENDING:
         if head.created_at >= pending_before:
             return False
         rejected = orders.change_status(order, REJECTED, at=clocks.now(), settled=False)
-        if rejected is None:
-            return False
+        if rejected is None:  # it was decided meanwhile
+            return recover(order_id, pending_before=pending_before)
         order = rejected
     if not order.head.settled:
         _settle(order, _products_of(order))
@@ -405,7 +405,7 @@ def decide(order_id: UUID) -> bool:
     if not order.head.settled:
         _settle(order, _products_of(order))
         return True
-    return order.head.status in rules.FINAL or orders.fence(order)
+    return order.head.status in rules.FINAL or orders.fence(order) or decide(order_id)
 
 
 def _void(order_id: UUID) -> Order:

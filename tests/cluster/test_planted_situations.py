@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
 import shops
-from conftest import Place, settings_for, store_keyspace
+import workers
+from conftest import THREE_NODES, Place, settings_for, store_keyspace
 
+from benchmarks.clients import HttpServer, order_id_of
+from benchmarks.faults import Service
+from store_manager.dao import orders as order_rows
+from store_manager.dao import scans
 from store_manager.dao import stocks as stock_rows
+from store_manager.database.connections import prepare_all
 from store_manager.database.deadlines import deadline
-from store_manager.errors import StoreError
-from store_manager.services import orders, reservations, stocks
+from store_manager.errors import KeySpent, OutcomeUnknown, StoreError
+from store_manager.services import audit, clocks, orders, recovery, reservations, stock_writers, stocks
+from store_manager.services.findings import Finding, Patience
 from store_manager.services.orders import Item
+from store_manager.services.request_keys import RequestKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
 
+    from benchmarks.clients import Reply
     from store_manager.database.connections import Database
     from store_manager.lab.clusters import Cluster
     from store_manager.models.orders import Order
+    from store_manager.settings import Settings
 
 PATIENCE_S = 60.0
+AT_ONCE = timedelta(seconds=-1)
+"""The limit at which nothing counts as in flight."""
+
+HOST = f"{THREE_NODES}.100"
 
 
 @pytest.fixture(scope="module")
-def database(three_nodes: Cluster) -> Iterator[Database]:
+def settings(three_nodes: Cluster) -> Settings:
     """A keyspace with three replicas, and time-outs short enough that a frozen node is noticed."""
-    settings = settings_for(Place(tuple(three_nodes.addresses)), replicas=3)
-    with store_keyspace(replace(settings, cassandra_conditional_timeout_s=2)) as database:
+    own = settings_for(Place(tuple(three_nodes.addresses)), replicas=3)
+    return replace(own, cassandra_conditional_timeout_s=2)
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Database]:
+    with store_keyspace(settings) as database:
+        prepare_all([scans.rehearse])
         yield database
 
 
@@ -58,6 +85,23 @@ def first_replica_of(database: Database, product_id: UUID) -> str:
     keyspace = database.keyspace
     replicas = database.cluster.metadata.get_replicas(keyspace, product_id.bytes)
     return str(replicas[0].address)
+
+
+def ask_as_if_no_node_had_failed(database: Database) -> None:
+    """Let the next statement go to the first replica again, although one has timed out there."""
+    database.session._suspects._until.clear()
+
+
+def until(condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
+    """Ask again and again until it holds; return False when patience ends."""
+    end_s = time.monotonic() + patience_s
+    while not (found := condition()) and time.monotonic() < end_s:
+        time.sleep(0.01)
+    return found
+
+
+def find_wrong() -> list[Finding]:
+    return [one for one in audit.run(audit.plan(Patience(AT_ONCE))) if isinstance(one, Finding)]
 
 
 def number_of(three_nodes: Cluster, address: str) -> int:
@@ -98,25 +142,100 @@ def test_a_write_that_slept_in_a_frozen_coordinator_and_wakes_up_sells_nothing_t
             with deadline(20):
                 reservations.reserve(order_id, {product.product_id: 1})
         assert balance(product.product_id) == (5, 2) == sums(product.product_id)
+        for order_id in order_ids:
+            reservations.release(order_id, [product.product_id])
 
 
-def test_a_node_that_was_away_while_reservations_were_released_brings_none_back(
+class Sleeper:
+    """An order whose reservation is sent to a frozen coordinator, and whose caller gives up."""
+
+    def __init__(self, three_nodes: Cluster, database: Database, on_hand: int) -> None:
+        self.product_id = shops.new_product(on_hand).product_id
+        self.coordinator = number_of(three_nodes, first_replica_of(database, self.product_id))
+        self._user_id = shops.new_user().user_id
+        self.key = RequestKey(uuid4(), "digest", lease=timedelta(0))
+        while number_of(three_nodes, first_replica_of(database, self.key.made_id)) == self.coordinator:
+            self.key = RequestKey(uuid4(), "digest", lease=timedelta(0))  # the order itself shall be written
+
+    def place(self) -> Order:
+        return orders.place(self._user_id, [Item(self.product_id, 1)], shops.CURRENCY, self.key)
+
+    def give_up(self) -> None:
+        with deadline(2), pytest.raises(OutcomeUnknown):
+            self.place()
+        assert until(lambda: self.product_id not in stocks.WRITERS._queues)  # nobody in this process tries any more
+
+
+def is_reserved(product_id: UUID) -> bool:
+    return balance(product_id) == (1, 1)
+
+
+def test_a_write_that_is_carried_out_after_its_caller_gave_up_is_found_by_the_same_call(
     three_nodes: Cluster, database: Database
+) -> None:
+    for _ in range(5):  # what sleeps in a frozen node is mostly carried out when it thaws, not always
+        sleeper = Sleeper(three_nodes, database, on_hand=1)
+        ask_as_if_no_node_had_failed(database)
+        three_nodes.freeze(sleeper.coordinator)
+        sleeper.give_up()
+        assert balance(sleeper.product_id) == (1, 0)  # so it looks; it settles nothing
+        three_nodes.thaw(sleeper.coordinator)
+        carried_out = until(partial(is_reserved, sleeper.product_id), patience_s=3.0)
+        with deadline(20):
+            assert sleeper.place().head.status == "CONFIRMED"
+        assert balance(sleeper.product_id) == (1, 1) == sums(sleeper.product_id)
+        if carried_out:
+            return
+    pytest.fail("nothing that slept in a frozen node was carried out when it thawed")
+
+
+def test_a_write_that_wakes_up_after_recovery_has_decided_changes_nothing(
+    three_nodes: Cluster, database: Database
+) -> None:
+    sleeper = Sleeper(three_nodes, database, on_hand=5)
+    ask_as_if_no_node_had_failed(database)
+    three_nodes.freeze(sleeper.coordinator)
+    sleeper.give_up()
+    with deadline(20):
+        assert orders.recover(sleeper.key.made_id, pending_before=clocks.now())
+    three_nodes.thaw(sleeper.coordinator)
+    wait_until_all_answer(database)
+    ask_as_if_no_node_had_failed(database)
+    with deadline(20):
+        for delta in (1, -1):  # through the coordinator that slept: it has worked off what it had received before
+            stocks.adjust(sleeper.product_id, {"delta": delta, "reason": "FOUND"})
+        with pytest.raises(KeySpent):
+            sleeper.place()
+    assert balance(sleeper.product_id) == (5, 0) == sums(sleeper.product_id)
+
+
+def test_a_node_that_was_away_while_reservations_were_released_and_deleted_brings_none_back(
+    three_nodes: Cluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product, user = shops.new_product(10), shops.new_user()
     placed = [orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY) for _ in range(5)]
     away = number_of(three_nodes, first_replica_of(database, product.product_id))
     three_nodes.kill(away)
+    monkeypatch.setattr(stock_writers, "DRAIN_AFTER", timedelta(0))
+    monkeypatch.setattr(stock_writers, "DRAIN_FROM", 10)
+    monkeypatch.setattr(stock_writers, "DRAIN_TOGETHER", 10)
+    monkeypatch.setattr(stock_writers, "DRAIN_PAUSE_S", 0.0)
     for order in placed:
         with deadline(20):
             orders.cancel(order.head.order_id)
+    assert until(lambda: stocks.get(product.product_id).drained == 10)  # the last movement, and its operation, stay
     three_nodes.start(away)
     wait_until_all_answer(database)
+    three_nodes.freeze(away % 3 + 1)  # from now on the node that was away is in every quorum
+    ids = [reservations.operation_id_of(order.head.order_id, product.product_id) for order in placed]
+    with deadline(20):
+        assert set(stock_rows.find_operations(product.product_id, ids)) == {ids[-1]}
     for order in placed:
         with deadline(20):
             assert orders.cancel(order.head.order_id).head.status == "CANCELLED"
             reservations.release(order.head.order_id, [product.product_id])
-    assert balance(product.product_id) == (10, 0) == sums(product.product_id)
+    with deadline(20):
+        assert balance(product.product_id) == (10, 0) == sums(product.product_id)
 
 
 def test_what_was_answered_survives_the_death_of_all_nodes_at_once(three_nodes: Cluster, database: Database) -> None:
@@ -136,17 +255,124 @@ def test_what_was_answered_survives_the_death_of_all_nodes_at_once(three_nodes: 
     assert balance(product.product_id) == (50, 10) == sums(product.product_id)
 
 
-def test_a_service_whose_clock_is_ahead_does_no_harm(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = database.cluster
-    generator = cluster.timestamp_generator
-    monkeypatch.setattr(cluster, "timestamp_generator", lambda: generator() + 2_000_000)
-    product, user = shops.new_product(5), shops.new_user()
-    kept = orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY).head.order_id
-    cancelled = orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY).head.order_id
-    monkeypatch.undo()
+def test_a_service_whose_clock_is_two_seconds_ahead_does_no_harm(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp, now = database.cluster.timestamp_generator, clocks.now
+    with monkeypatch.context() as ahead:
+        ahead.setattr(database.cluster, "timestamp_generator", lambda: stamp() + 2_000_000)
+        ahead.setattr(clocks, "now", lambda: now() + timedelta(seconds=2))
+        product, user = shops.new_product(5), shops.new_user()
+        kept, cancelled = (
+            orders.place(user.user_id, [Item(product.product_id, 1)], shops.CURRENCY).head.order_id for _ in range(2)
+        )
     orders.pay(kept, None, None)
     orders.cancel(cancelled)
     stocks.count(product.product_id, 9, None)
-    assert orders.get(kept).head.status == "PAID"
-    assert orders.get(cancelled).head.status == "CANCELLED"
-    assert balance(product.product_id) == (9, 1) == sums(product.product_id)
+    assert [change.status for change in orders.get(kept).history] == ["PENDING", "CONFIRMED", "PAID"]
+    assert [change.status for change in orders.get(cancelled).history] == ["PENDING", "CONFIRMED", "CANCELLED"]
+    assert orders.fulfil(kept).head.status == "FULFILLED"
+    listed = orders.find_page(user_id=user.user_id, limit=9, cursor=None).items
+    assert {order.head.order_id for order in listed} == {kept, cancelled}
+    assert balance(product.product_id) == (8, 0) == sums(product.product_id)
+
+
+def test_two_processes_that_combine_for_one_product_sell_all_of_it_and_no_more(
+    settings: Settings, database: Database
+) -> None:
+    assert database
+    product_id, start = shops.new_product(200).product_id, workers.servers.Barrier(2)
+    told = []
+    for _ in range(2):
+        receiver, sender = workers.servers.Pipe(duplex=False)
+        workers.servers.Process(target=workers.buy_at_once, args=(settings, product_id, 150, start, sender)).start()
+        told.append(receiver)
+    sold = [answers.recv() for answers in told if answers.poll(PATIENCE_S)]
+    assert sum(len(ids) for ids in sold) == 200
+    assert balance(product_id) == (200, 200) == sums(product_id)
+    movements = stock_rows.list_movements(product_id, before=2**40, limit=1000)[:-1]  # the first is the count
+    assert [one.sequence for one in movements] == list(range(201, 1, -1))
+    sellers = {reservations.operation_id_of(key, product_id): number for number in (0, 1) for key in sold[number]}
+    batches = [list(part) for _, part in groupby(movements, key=lambda one: one.batch_id)]
+    combined = {sellers[one.operation_id] for batch in batches for one in batch if len(batch) > 1}
+    assert combined == {0, 1}  # both carried several reservations in one batch
+    assert all(len({sellers[one.operation_id] for one in batch}) == 1 for batch in batches)
+    turns = [seller for seller, _ in groupby(sellers[one.operation_id] for one in movements)]
+    assert len(turns) > 2  # and they did compete
+
+
+@pytest.fixture
+def server(settings: Settings, database: Database, tmp_path: Path) -> Iterator[Service]:
+    """A server that leaves recovery to others."""
+    assert database
+    with socket.create_server((HOST, 0)) as probe:
+        port = probe.getsockname()[1]
+    own = replace(
+        settings,
+        http_host=HOST,
+        http_port=port,
+        request_timeout_s=3,
+        order_pending_limit_s=3.5,
+        recovery_interval_s=0,
+    )
+    service = Service(1, own, tmp_path)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.thaw()
+        service.kill()
+
+
+def test_a_server_that_was_frozen_while_it_placed_an_order_finds_it_given_up_when_it_thaws(server: Service) -> None:
+    made = shops.at_once(20, lambda _: [shops.new_product(5).product_id for _ in range(2)])
+    product_ids = [product_id for some in made if isinstance(some, list) for product_id in some]
+    body = {
+        "user_id": str(shops.new_user().user_id),
+        "items": [{"product_id": str(product_id), "quantity": 1} for product_id in product_ids],
+    }
+    http = HttpServer(HOST, server.settings.http_port, timeout_s=PATIENCE_S, connections=2)
+    # Recovery goes by a shorter limit than is set, then by that one: the server thaws while its request still has time,
+    # then after that.
+    for limit_s in (-1.0, server.settings.order_pending_limit_s):
+        key, answer = place_and_freeze(server, http, body)
+        assert until(partial(recover_and_see_rejected, limit_s, UUID(order_id_of(key))))
+        server.thaw()
+        assert answer.result(PATIENCE_S).status == 503
+        again = http.send("POST", "/orders", body, {"Idempotency-Key": key})
+        assert (again.status, again.body["code"]) == (409, "IDEMPOTENCY_KEY_SPENT")
+        assert {balance(product_id) for product_id in product_ids} == {(5, 0)}
+    assert find_wrong() == []
+
+
+def place_and_freeze(server: Service, http: HttpServer, body: dict[str, Any]) -> tuple[str, Future[Reply]]:
+    """Send an order, and freeze the server when it has been written and not decided; return its key and its answer."""
+    pool = ThreadPoolExecutor(1)
+    for _ in range(10):
+        key = shops.new_key()
+        order_id = UUID(order_id_of(key))
+        answer = pool.submit(http.send, "POST", "/orders", body, {"Idempotency-Key": key})
+        until(partial(status_of, order_id))
+        server.freeze()
+        if status_of(order_id) == "PENDING":
+            pool.shutdown(wait=False)
+            return key, answer
+        server.thaw()
+        orders.cancel(order_id)
+    pytest.fail("the server is too fast to be frozen in the middle")
+
+
+def recover_and_see_rejected(limit_s: float, order_id: UUID) -> bool:
+    list(recovery.recover(recovery.limits_of(limit_s, 0)))
+    return status_of(order_id) == "REJECTED"
+
+
+def status_of(order_id: UUID) -> str | None:
+    order = order_rows.find(order_id, serial=True)
+    return None if order is None else str(order.head.status)
+
+
+@pytest.mark.usefixtures("database")
+def test_after_all_of_this_an_audit_finds_nothing() -> None:
+    list(recovery.recover(recovery.limits_of(-1, 0)))
+    assert find_wrong() == []

@@ -8,8 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -19,15 +17,21 @@ from uuid import UUID, uuid4
 
 import pytest
 import shops
-from cassandra.cqlengine import models
+from keyspaces import own_keyspace, used
 
-from store_manager.dao import REHEARSALS, listings, scans
 from store_manager.dao import claims as claim_rows
+from store_manager.dao import listings, scans
 from store_manager.dao import orders as order_rows
-from store_manager.database.connections import prepare_all
-from store_manager.errors import EmailTaken, NotFound, OutcomeUnknown, SkuTaken, StockShort
+from store_manager.errors import (
+    CountBelowReserved,
+    EmailTaken,
+    NotFound,
+    OutcomeUnknown,
+    ReferenceInvalid,
+    SkuTaken,
+    StockShort,
+)
 from store_manager.models.stocks import LEDGER_SPAN
-from store_manager.schema.syncs import sync
 from store_manager.services import (
     audit,
     claims,
@@ -79,47 +83,16 @@ class Plants:
         return list(self._raw.execute(cql.replace("@", f"{self.settings.cassandra_keyspace}."), values or None))
 
 
-@contextmanager
-def own_keyspace(database: Database, settings: Settings) -> Iterator[Plants]:
-    """A new keyspace on the connection that this process has, dropped at the end."""
-    own = replace(settings, cassandra_keyspace=f"audit_{uuid4().hex[:12]}")
-    sync(database, own)
-    with used(own):
-        prepare_all((*REHEARSALS, scans.rehearse))
-    yield Plants(database, own)
-    for shape in [shape for shape in database.session.shapes if own.cassandra_keyspace in shape]:
-        del database.session._prepared[shape]
-    database.raw.execute(f"DROP KEYSPACE {own.cassandra_keyspace}")
-
-
-@contextmanager
-def used(own: Settings) -> Iterator[None]:
-    """Let the Models use this keyspace."""
-    before, models.DEFAULT_KEYSPACE = models.DEFAULT_KEYSPACE, own.cassandra_keyspace
-    forget_buckets()
-    try:
-        yield
-    finally:
-        models.DEFAULT_KEYSPACE = before
-        forget_buckets()
-
-
-def forget_buckets() -> None:
-    """What this process has announced, it has announced in another keyspace."""
-    for table in listings.TABLES:
-        table.announced.clear()
-
-
 @pytest.fixture(scope="module")
 def planted_keyspace(database: Database, settings: Settings) -> Iterator[Plants]:
-    with own_keyspace(database, settings) as plants:
-        yield plants
+    with own_keyspace(database, settings) as own:
+        yield Plants(database, own)
 
 
 @pytest.fixture(scope="module")
 def sound_keyspace(database: Database, settings: Settings) -> Iterator[Plants]:
-    with own_keyspace(database, settings) as plants:
-        yield plants
+    with own_keyspace(database, settings) as own:
+        yield Plants(database, own)
 
 
 @pytest.fixture
@@ -311,6 +284,54 @@ def test_an_order_that_is_cancelled_between_two_readings_is_right(
     monkeypatch.setattr(where, name, cancel_first)
     assert codes(order_id, product_id) == set()
     assert cancelled
+
+
+@pytest.mark.usefixtures("sound")
+def test_orders_of_a_hundred_lines_whose_products_are_retired_meanwhile_leave_nothing_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = shops.at_once(25, lambda _: shops.new_product(8).product_id)
+    ids = [product_id for product_id in made if isinstance(product_id, UUID)]
+    hundred = [(ids[number % 25], 1) for number in range(100)]
+    cancelled, fulfilled = place(*hundred).head.order_id, place(*hundred).head.order_id
+    with pytest.raises(StockShort) as short:  # nothing is left: each line says so
+        place(*hundred)
+    assert [(line["line"], line["requested"]) for line in short.value.details["lines"]] == [(n, 4) for n in range(100)]
+    orders.cancel(cancelled)
+    reserve = reservations.reserve
+
+    def retire_first(*args: Any) -> Any:
+        for product_id in ids[:3]:
+            products.retire(product_id, None)
+        return reserve(*args)
+
+    with monkeypatch.context() as planted:
+        planted.setattr(reservations, "reserve", retire_first)
+        kept = place(*hundred).head.order_id
+    with pytest.raises(ReferenceInvalid) as refused:
+        place(*hundred)
+    assert [field.param for field in refused.value.fields] == [
+        f"items[{n}].product_id" for n in range(100) if n % 25 < 3
+    ]
+    orders.pay(fulfilled, None, None)
+    assert orders.fulfil(fulfilled).head.status == "FULFILLED"
+    assert {balance(product_id) for product_id in ids} == {(4, 4)}
+    with pytest.raises(CountBelowReserved) as held:
+        stocks.count(ids[3], 3, None)
+    assert held.value.details["reserved"] == 4
+    orders.cancel(kept)
+    assert {balance(product_id) for product_id in ids} == {(4, 0)}
+    assert find() == []
+
+
+@pytest.mark.usefixtures("sound")
+def test_an_order_of_a_quantity_that_is_none_is_refused_before_anything_is_written() -> None:
+    product_id = shops.new_product(5).product_id
+    for quantity in (0, -1, 10**12):
+        with pytest.raises(ValueError, match=str(quantity)):
+            place((product_id, 1), (product_id, quantity))
+    assert balance(product_id) == (5, 0)
+    assert find() == []
 
 
 HEAD_ROW = "product_id = %s AND kind = 0 AND sequence = 0 AND operation_id = 00000000-0000-0000-0000-000000000000"

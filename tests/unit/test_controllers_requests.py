@@ -140,7 +140,7 @@ def test_a_body_with_thousands_of_wrong_fields_names_a_hundred(client: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "quantity", ["0", "-1", "1.5", "2.0", '"2"', "null", "true", "NaN", "1e3", "1" + "0" * 30, "9" * 99]
+    "quantity", ["0", "-1", "1.5", "2.0", '"2"', "null", "true", "NaN", "1e3", "1" + "0" * 12, "1" + "0" * 30, "9" * 99]
 )
 def test_a_wrong_quantity_of_an_order_is_named_with_its_line(client: Any, quantity: str) -> None:
     body = f'{{"user_id": "{ID}", "items": [{{"product_id": "{ID}", "quantity": {quantity}}}]}}'

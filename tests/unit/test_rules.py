@@ -102,13 +102,15 @@ def test_an_operation_on_a_version_that_has_passed_is_refused() -> None:
 
 
 operations = st.one_of(
-    st.builds(
-        Operation,
-        verb=st.sampled_from(verbs),
-        operation_id=st.sampled_from(IDS),
-        quantity=st.integers(min_value=least, max_value=20),
-    )
-    for verbs, least in (([Verb.RESERVE], 1), ([verb for verb in Verb if verb is not Verb.RESERVE], 0))
+    [
+        st.builds(
+            Operation,
+            verb=st.sampled_from(verbs),
+            operation_id=st.sampled_from(IDS),
+            quantity=st.integers(min_value=least, max_value=20),
+        )
+        for verbs, least in (([Verb.RESERVE], 1), ([verb for verb in Verb if verb is not Verb.RESERVE], 0))
+    ]
 )
 
 
