@@ -37,6 +37,9 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 _MOST_DIGITS = 40
 """Longer whole numbers of a body are kept as decimals: every column's limit refuses either."""
 
+_MOST_LEVELS = 32
+"""How deep a body may be nested. Python's own limit depends on its version, and on what else is on its stack."""
+
 
 def read_body(expected: Input, *, optional: bool) -> dict[str, Any]:
     """Return the body's values; an absent one reads as empty if it is optional."""
@@ -110,18 +113,39 @@ def _body_text() -> str:
 
 def _parse_json(text: str) -> Any:
     try:
-        return json.loads(
+        value = json.loads(
             text,
             parse_float=_parse_decimal,
             parse_int=_parse_whole,
             object_pairs_hook=_object_of,
         )
     except RecursionError as error:
-        raise invalid([FieldError("body", "is nested too deeply")]) from error
+        raise invalid([_TOO_DEEP]) from error
     except json.JSONDecodeError as error:
         where = f"{error.msg} at line {error.lineno}, column {error.colno}"
         message = f"is not JSON: {where}" if text.strip() else "is missing"
         raise invalid([FieldError("body", message)]) from error
+    if _is_too_deep(value):
+        raise invalid([_TOO_DEEP])
+    return value
+
+
+_TOO_DEEP = FieldError("body", f"is nested too deeply: {_MOST_LEVELS} levels at most")
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return False
+    return any(isinstance(one, dict | list) for one in level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _parse_decimal(text: str) -> Decimal | float:
