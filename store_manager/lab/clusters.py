@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import psutil
 
 from store_manager.lab import jars, leftovers, nodes, ports, processes, runtimes
-from store_manager.lab.faults import AlreadyRunning, LabError
+from store_manager.lab.faults import AlreadyRunning, LabError, files_of
 from store_manager.lab.views import Watch, shares
 
 if TYPE_CHECKING:
@@ -201,14 +201,17 @@ class Cluster:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         # The kernel drops the lock with its process: it is never stale.
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / ".lock").open("w") as lock:
+        with files_of(self.home), self._lock_file() as lock:
             deadline = time.monotonic() + LOCK_TIMEOUT_S
             while not _is_locked(lock):
                 if time.monotonic() > deadline:
                     raise LabError(f"Another command is at work in {self.directory}: wait for it.")
                 time.sleep(POLL_S)
             yield
+
+    def _lock_file(self) -> TextIO:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return (self.directory / ".lock").open("w")
 
     def _refuse_if_running(self) -> None:
         running = [node.address for node in self.nodes if self.process(node)]

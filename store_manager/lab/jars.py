@@ -25,7 +25,7 @@ from jgo.maven import MavenContext, PythonResolver
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from store_manager.lab.faults import LabError
+from store_manager.lab.faults import LabError, files_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,11 +84,10 @@ def bring(directory: Path, locked: list[Jar] | None = None, console: Console | N
     """Return the path of every locked jar in `directory`, after downloading those that are not there yet.
 
     Jars that an interrupted run brought are kept. Raises LabError when the registry can't be reached, a download
-    breaks, a jar differs from the lock file, or the disk is full.
+    breaks, a jar differs from the lock file, the disk is full, or the directory can't be used.
     """
     locked = read_lock() if locked is None else locked
-    directory.mkdir(parents=True, exist_ok=True)
-    with _alone_in(directory):
+    with files_of(directory), _alone_in(directory):
         missing = [jar for jar in locked if not _is_there(jar, directory)]
         if missing:
             _check_free_space(directory, missing)
@@ -105,6 +104,7 @@ def checksum_of(path: Path) -> str:
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
     # The kernel drops the lock with its process, so that it is never stale, and what a killed run left can be removed.
+    directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left_over in directory.glob(".download-*"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
 import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -50,6 +52,21 @@ def test_too_little_memory_is_told_with_what_is_needed_and_free(
 def test_a_full_disk_is_told_with_what_is_needed_and_free(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100 * 2**20))
     with pytest.raises(LabError, match=r"too full for 2 node\(s\): 800 MB are needed, 100 MB are free; make room"):
+        cluster.up()
+
+
+def test_a_home_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LabError, match="file/store can't be used .not a directory.: correct that, or name another"):
+        Cluster(tmp_path / "file", 1, network=NETWORK).up()
+
+
+def test_a_disk_that_fills_up_while_nodes_start_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_up(_: Cluster, __: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Cluster, "_prepare", fill_up)
+    with pytest.raises(LabError, match=f"The disk of {cluster.home} is full: make room"):
         cluster.up()
 
 

@@ -147,6 +147,17 @@ def test_a_disk_that_is_too_full_is_told_before_anything_is_asked_for(
     assert registry.asked == []
 
 
+def test_a_directory_that_can_not_be_used_is_told(registry: Registry, tmp_path: Path) -> None:
+    jar = registry.put("tool", b"content")
+    (tmp_path / "file").touch()
+    with pytest.raises(LabError, match="file/jars can't be used .not a directory."):
+        _bring(tmp_path / "file" / "jars", jar)
+
+    (tmp_path / jar.file_name).mkdir()
+    with pytest.raises(LabError, match=f"{jar.file_name} can't be used .is a directory."):
+        _bring(tmp_path, jar)
+
+
 def test_what_a_killed_run_left_is_cleared_away(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / ".download-killed").mkdir()
     (tmp_path / ".download-killed" / "one-1.0.jar").write_bytes(b"fi")
