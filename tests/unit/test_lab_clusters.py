@@ -57,7 +57,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_free(cluster: Cluster, monk
 
 def test_a_home_that_can_not_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LabError, match="file/store can't be used .not a directory.: correct that, or name another"):
+    with pytest.raises(LabError, match=r"file/store can't be used \(not a directory\): correct that, or name another"):
         Cluster(tmp_path / "file", 1, network=NETWORK).up()
 
 

@@ -150,11 +150,11 @@ def test_a_disk_that_is_too_full_is_told_before_anything_is_asked_for(
 def test_a_directory_that_can_not_be_used_is_told(registry: Registry, tmp_path: Path) -> None:
     jar = registry.put("tool", b"content")
     (tmp_path / "file").touch()
-    with pytest.raises(LabError, match="file/jars can't be used .not a directory."):
+    with pytest.raises(LabError, match=r"file/jars can't be used \(not a directory\)"):
         _bring(tmp_path / "file" / "jars", jar)
 
     (tmp_path / jar.file_name).mkdir()
-    with pytest.raises(LabError, match=f"{jar.file_name} can't be used .is a directory."):
+    with pytest.raises(LabError, match=rf"{jar.file_name} can't be used \(is a directory\)"):
         _bring(tmp_path, jar)
 
 
