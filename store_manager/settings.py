@@ -317,11 +317,23 @@ SETTINGS: tuple[Setting, ...] = tuple(
 """The declarations of all settings, in the order in which they are documented."""
 
 
-def load(directory: Path | None = None) -> Settings:
-    """Return the settings of the environment and of `.env` in `directory`; SettingError says which one is wrong."""
-    file = (directory or Path.cwd()) / ".env"
-    config = Config(RepositoryEnv(str(file)) if file.is_file() else RepositoryEmpty())
-    return Settings(**{one.attribute: one.parse(config(one.name, default="").strip()) for one in SETTINGS})
+def load(directory: Path | None = None, **defaults: str) -> Settings:
+    """Return the settings of the environment and of `.env` in `directory`, else `defaults`, else the declared ones.
+
+    SettingError says which one is wrong.
+    """
+    config = Config(_read_file((directory or Path.cwd()) / ".env"))
+    texts = {one: config(one.name, default="").strip() or defaults.get(one.attribute, "") for one in SETTINGS}
+    return Settings(**{one.attribute: one.parse(text) for one, text in texts.items()})
+
+
+def _read_file(path: Path) -> RepositoryEmpty:
+    if not path.is_file():
+        return RepositoryEmpty()
+    try:
+        return RepositoryEnv(str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} can't be read as UTF-8 text: correct the file or who may read it") from error
 
 
 def describe_as_markdown() -> str:

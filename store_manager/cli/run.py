@@ -59,10 +59,9 @@ def run(nodes: int, *, die_with_parent: bool) -> None:
     if die_with_parent:
         owners.die_with(os.getppid())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    loaded = settings.load()
-    log_format = "console" if sys.stderr.isatty() else loaded.log_format
+    loaded = settings.load(log_format="console") if sys.stderr.isatty() else settings.load()
     server.find_address(loaded.http_host, loaded.http_port)  # before anything slow is started for nothing
-    with _cassandra(replace(loaded, log_format=log_format), nodes) as own:
+    with _cassandra(loaded, nodes) as own:
         logs.configure("WARNING", own.log_format)
         _prepare(own)
         threading.Thread(target=_announce, args=(own,), daemon=True).start()
@@ -86,6 +85,13 @@ def _cassandra(loaded: Settings, nodes: int) -> Iterator[Settings]:
             cassandra_port=9042,
             cassandra_datacenter=DATA_CENTER,
             cassandra_replication_factor=min(nodes, MOST_REPLICAS),
+            # What `.env` says of another Cassandra does not hold for this one, which asks for neither.
+            cassandra_tls=False,
+            cassandra_tls_ca="",
+            cassandra_tls_cert="",
+            cassandra_tls_key="",
+            cassandra_username="",
+            cassandra_password="",
         )
     finally:
         with _telling("Stopping Cassandra"):
@@ -108,7 +114,7 @@ def _cluster(nodes: int) -> Cluster:
 
 
 def _home() -> Path:
-    return Path(os.environ.get("LAB_HOME", ".lab"))
+    return Path(os.environ.get("LAB_HOME") or ".lab")
 
 
 def _prepare(own: Settings) -> None:

@@ -39,6 +39,18 @@ def test_the_file_of_a_parent_directory_is_not_read(tmp_path: Path) -> None:
     assert load(tmp_path / "inner").http_port == 5000
 
 
+def test_what_a_verb_prefers_comes_after_the_file_and_before_the_declared_default(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_FORMAT=json\n")
+    loaded = load(tmp_path, log_format="console", log_level="WARNING")
+    assert (loaded.log_format, loaded.log_level) == ("json", "WARNING")
+
+
+def test_a_file_that_is_no_text_is_refused_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"CASSANDRA_PASSWORD=\xe9\n")
+    with pytest.raises(SettingError, match=r"\.env can't be read as UTF-8 text"):
+        load(tmp_path)
+
+
 def test_an_empty_value_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASSANDRA_REPLICATION_FACTOR", "")
     assert load(tmp_path).cassandra_replication_factor == 3
