@@ -40,9 +40,15 @@ class _Explained:
 class Explanation(StoreResource):
     """The explanation of one code."""
 
-    needs_database = False
-
-    @operation(ns, Contract("explain_problem", {200: Answer("The explanation", EXPLANATION)}, refuses=(NotFound,)))
+    @operation(
+        ns,
+        Contract(
+            "explain_problem",
+            {200: Answer("The explanation", EXPLANATION)},
+            refuses=(NotFound,),
+            asks_database=False,
+        ),
+    )
     def get(self, code: str) -> Response:
         """Explain a code."""
         if code not in PROBLEM_TYPES:

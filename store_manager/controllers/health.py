@@ -107,24 +107,18 @@ def _answer_condition(representation: Representation) -> Response:
     return answer(representation, condition, status=503 if condition.status == UNAVAILABLE else 200)
 
 
-class HealthResource(StoreResource):
-    """A resource that answers without the database."""
-
-    needs_database = False
-
-
 @ns.route("/livez")
-class Liveness(HealthResource):
+class Liveness(StoreResource):
     """Whether the process lives."""
 
-    @operation(ns, Contract("get_liveness", {200: Answer("It lives", LIFE)}))
+    @operation(ns, Contract("get_liveness", {200: Answer("It lives", LIFE)}, asks_database=False))
     def get(self) -> Response:
         """Tell that the process lives; asks nobody else."""
         return answer(LIFE, _Alive())
 
 
 @ns.route("/readyz")
-class Ready(HealthResource):
+class Ready(StoreResource):
     """Whether requests can be answered."""
 
     @operation(
@@ -132,6 +126,7 @@ class Ready(HealthResource):
         Contract(
             "get_readiness",
             {200: Answer("Something useful can be answered", READINESS), 503: Answer("Nothing can", READINESS)},
+            asks_database=False,
         ),
     )
     def get(self) -> Response:
@@ -143,30 +138,38 @@ _SUMMARY_ANSWERS = {200: Answer("The summary", SUMMARY), 503: Answer("Nothing ca
 
 
 @ns.route("/health")
-class Summary(HealthResource):
+class Summary(StoreResource):
     """The summary for people."""
 
-    @operation(ns, Contract("get_health", _SUMMARY_ANSWERS))
+    @operation(ns, Contract("get_health", _SUMMARY_ANSWERS, asks_database=False))
     def get(self) -> Response:
         """Show the state of the service and of each node: who is up, whose clock is off, whether the schema is one."""
         return _answer_condition(SUMMARY)
 
 
 @ns.route("/health-check")
-class OldSummary(HealthResource):
+class OldSummary(StoreResource):
     """The summary under its old name."""
 
-    @operation(ns, Contract("get_health_check", _SUMMARY_ANSWERS))
+    @operation(ns, Contract("get_health_check", _SUMMARY_ANSWERS, asks_database=False))
     def get(self) -> Response:
         """Show the same as `/health`, under its old name."""
         return _answer_condition(SUMMARY)
 
 
 @ns.route("/metrics")
-class Metrics(HealthResource):
+class Metrics(StoreResource):
     """The figures for Prometheus."""
 
-    @operation(ns, Contract("get_metrics", {200: Answer("Figures as text for Prometheus")}, media_type="text/plain"))
+    @operation(
+        ns,
+        Contract(
+            "get_metrics",
+            {200: Answer("Figures as text for Prometheus")},
+            asks_database=False,
+            media_type="text/plain",
+        ),
+    )
     def get(self) -> Response:
         """Show how many requests and statements there were, and how long they took."""
         text, media_type = metrics.write_all()

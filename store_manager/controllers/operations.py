@@ -53,9 +53,7 @@ REPLAYED = "Idempotency-Replayed"
 
 
 class StoreResource(Resource):
-    """A resource whose operations ask the database, unless `needs_database` is false."""
-
-    needs_database = True
+    """A resource whose methods are operations."""
 
 
 class _Parts:
@@ -91,7 +89,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Contract:
-    """What one operation reads, answers and refuses."""
+    """What one operation reads, answers and refuses; one that does not ask the database answers without it."""
 
     name: str
     answers: dict[int, Answer]
@@ -102,6 +100,7 @@ class Contract:
     writes: bool = False
     if_match: bool = False
     keyed: bool = False
+    asks_database: bool = True
     media_type: str = "application/json"
 
     def read_request(self, path: dict[str, str]) -> dict[str, Any]:
@@ -133,7 +132,8 @@ class Contract:
             yield from (KeyInUse, KeySpent, KeyReused)
         if self.body is not None:
             yield from (BodySizeError, MediaTypeError)
-        yield from (DatabaseUnavailable, SchemaBehind)
+        if self.asks_database:
+            yield from (DatabaseUnavailable, SchemaBehind)
         if self.writes:
             yield from (Contended, OutcomeUnknown)
 
@@ -145,7 +145,7 @@ def operation(namespace: Namespace, contract: Contract) -> Callable[[Handler], H
         @wraps(handler)
         def run(self: StoreResource, **path: str) -> Response:
             arguments = contract.read_request(path)
-            if self.needs_database:
+            if contract.asks_database:
                 store().keeper.require()
             response = handler(self, **arguments)
             if contract.keyed and arguments["key"] is not None and arguments["key"].replayed:
