@@ -46,6 +46,7 @@ START_TIMEOUT_S = 120.0
 UP_TIMEOUT_S = 180.0
 POLL_S = 0.2
 MAIN = "import sys; from store_manager.cli import main; main(sys.argv[1:])"
+SERVE = (MAIN, "serve")
 
 
 Target = TypeVar("Target")
@@ -58,13 +59,17 @@ class ChaosError(StoreError):
 
 
 class Service:
-    """A server: `store-manager serve`, with the processes that it makes; it dies with this process."""
+    """A server: `store-manager serve`, with the processes that it makes; it dies with this process.
 
-    def __init__(self, number: int, settings: Settings, directory: Path) -> None:
+    `program` is what Python runs instead, with its arguments.
+    """
+
+    def __init__(self, number: int, settings: Settings, directory: Path, program: tuple[str, ...] = SERVE) -> None:
         """Describe it; nothing is started yet."""
         self.name = f"server {number}"
         self.settings = settings
         self._directory = directory
+        self._program = program
         self._starts = 0
         self._process: psutil.Process | None = None
 
@@ -72,7 +77,7 @@ class Service:
         """Start it, and return when it listens; raises ChaosError if it does not."""
         self._starts += 1
         output = self._directory / f"{self.name.replace(' ', '-')}.{self._starts}.log"
-        command = [str(shutil.which("env")), *environment(self.settings), sys.executable, "-c", MAIN, "serve"]
+        command = [str(shutil.which("env")), *environment(self.settings), sys.executable, "-c", *self._program]
         self._process = processes.spawn(command, output, os.getpid())
         probe = HttpServer(self.settings.http_host, self.settings.http_port, timeout_s=POLL_S * 5, connections=1)
         end_s = time.monotonic() + START_TIMEOUT_S

@@ -29,13 +29,13 @@ LAB = Path(__file__).parent.parent / ".lab"
 
 
 @contextmanager
-def cluster(name: str, nodes: int) -> Iterator[Settings]:
-    """Bring up a cluster without a past, with the store's schema, and give the settings to use it."""
+def cluster(name: str, nodes: int) -> Iterator[Cluster]:
+    """Bring up a cluster without a past, and leave nothing of it."""
     made = Cluster(LAB, nodes, name=name, network=NETWORK, owned=True)
     made.destroy()
     made.up()
     try:
-        yield prepare(made)
+        yield made
     finally:
         made.down()
         made.destroy()
@@ -75,11 +75,11 @@ def describe() -> str:
     return "\n".join(f"{name}: {value}" for name, value in about().items())
 
 
-def write_json(path: str, rows: list[dict[str, Any]]) -> None:
-    """Write all measurements with what `about` says."""
+def write_json(path: str, rows: list[dict[str, Any]], **sums: Any) -> None:
+    """Write all measurements and what they come to, with what `about` says."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({**about(), "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps({**about(), **sums, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 def _module() -> str:

@@ -1,7 +1,7 @@
 """The stock partitions: balance, operations and movements of a product, and the ledger of its older movements.
 
-Only `commit` and `drain` change a stock partition, each by one conditional batch on the head's version. What a batch
-should say is decided by `store_manager.services`.
+Only `commit` changes a stock partition, by one conditional batch on the head's version. What a batch should say is
+decided by `store_manager.services`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,18 @@ class Change:
     operation_before: str | None = None
 
 
+@dataclass(frozen=True)
+class Leaving:
+    """The oldest movements of a partition, copied to the ledger: they may leave, and the operations they settled too.
+
+    They are the versions after `drained`, up to `last`.
+    """
+
+    drained: int
+    last: int
+    settled: tuple[UUID, ...]
+
+
 def find(product_id: UUID, *, serial: bool = False) -> Stock | None:
     """Return the head of a product's stock, or None if it was never counted.
 
@@ -96,9 +108,11 @@ def find_movement(product_id: UUID, version: int) -> StockMovement | LedgerMovem
     return found
 
 
-def commit(before: Stock | None, after: Stock, changes: list[Change]) -> bool:
+def commit(before: Stock | None, after: Stock, changes: list[Change], leaving: Leaving | None = None) -> bool:
     """Move a stock from the head that was read to the next one, with all its changes, or not at all.
 
+    `leaving` is taken out of the partition with it; then `after.drained` is its last version. A head's `drained` moves
+    on with that, and every batch is conditioned on it too, so a late one that counts on rows that have left fails.
     Returns whether it did; otherwise somebody else has moved it on, or a reservation was not as expected.
     Consistency: LWT, one batch on the head's version (or its absence) and on each reservation's state. Safe to send
     again: a version never comes back. Partition: (product_id).
@@ -112,6 +126,8 @@ def commit(before: Stock | None, after: Stock, changes: list[Change]) -> bool:
             _write_head(batch, before, after)
             for change in changes:
                 _write_change(batch, change, batch_id)
+            if leaving is not None:
+                _take_out(batch, after.product_id, leaving)
 
     return conditional.apply(write, lambda: _batch_of(after.product_id, first) == batch_id)
 
@@ -122,7 +138,11 @@ def _write_head(batch: BatchQuery, before: Stock | None, after: Stock) -> None:
     else:
         guarded = _head(after.product_id).iff(version=before.version, drained=before.drained)
         guarded.batch(batch).update(
-            on_hand=after.on_hand, reserved=after.reserved, version=after.version, updated_at=after.updated_at
+            on_hand=after.on_hand,
+            reserved=after.reserved,
+            version=after.version,
+            updated_at=after.updated_at,
+            drained=after.drained,
         )
 
 
@@ -132,20 +152,26 @@ def _write_change(batch: BatchQuery, change: Change, batch_id: UUID) -> None:
         life_s = DONE_LIFE_S if operation.operation_state == DONE else None
         StockOperation.objects.batch(batch).ttl(life_s).if_not_exists().create(**dict(operation))
     elif operation is not None:
-        _operation(operation).iff(operation_state=change.operation_before).batch(batch).update(
+        held = _operation(operation.product_id, operation.operation_id)
+        held.iff(operation_state=change.operation_before).batch(batch).update(
             operation_state=operation.operation_state, changed_at=operation.changed_at
         )
     StockMovement.objects.batch(batch).create(**dict(change.movement) | {"batch_id": batch_id})
+
+
+def _take_out(batch: BatchQuery, product_id: UUID, leaving: Leaving) -> None:
+    movements = StockMovement.objects(product_id=product_id, kind=MOVEMENT, sequence__lte=leaving.last)
+    movements.batch(batch).delete()
+    for operation_id in leaving.settled:
+        _operation(product_id, operation_id).batch(batch).delete()
 
 
 def _head(product_id: UUID) -> ModelQuerySet:
     return Stock.objects(product_id=product_id, kind=HEAD, sequence=0, operation_id=NO_OPERATION)
 
 
-def _operation(operation: StockOperation) -> ModelQuerySet:
-    return StockOperation.objects(
-        product_id=operation.product_id, kind=OPERATION, sequence=0, operation_id=operation.operation_id
-    )
+def _operation(product_id: UUID, operation_id: UUID) -> ModelQuerySet:
+    return StockOperation.objects(product_id=product_id, kind=OPERATION, sequence=0, operation_id=operation_id)
 
 
 def _batch_of(product_id: UUID, version: int) -> UUID | None:
@@ -153,12 +179,17 @@ def _batch_of(product_id: UUID, version: int) -> UUID | None:
     return None if movement is None else movement.batch_id
 
 
-def list_movements(product_id: UUID, *, before: int, limit: int) -> list[StockMovement | LedgerMovement]:
+def list_movements(stock: Stock, *, before: int, limit: int) -> list[StockMovement | LedgerMovement]:
     """Return up to `limit` movements of versions below `before`, newest first, from the partition, then the ledger.
 
+    The partition is read down to the head's `drained` and not below, where it may hold what is deleted; if more has
+    left since the head was read, the ledger has it.
     Consistency: the read level. Idempotent. Partitions: (product_id), then (product_id, span) from newer to older.
     """
-    recent = StockMovement.objects(product_id=product_id, kind=MOVEMENT, sequence__lt=before).limit(limit)
+    product_id = stock.product_id
+    recent = StockMovement.objects(
+        product_id=product_id, kind=MOVEMENT, sequence__gt=stock.drained, sequence__lt=before
+    ).limit(limit)
     found: list[StockMovement | LedgerMovement] = list(recent)
     below = found[-1].sequence if found else before
     for span in range((below - 1) // LEDGER_SPAN, -1, -1):
@@ -170,9 +201,10 @@ def list_movements(product_id: UUID, *, before: int, limit: int) -> list[StockMo
 
 
 def list_undrained(stock: Stock, *, limit: int) -> list[StockMovement]:
-    """Return the oldest movements that have not left the stock partition, oldest first.
+    """Return those of the `limit` oldest versions in a stock partition whose movements are there, oldest first.
 
-    Consistency: SERIAL, so that none is missed. Idempotent. Partition: (product_id).
+    A movement never changes, so one that is read is right; if one is missing, its replicas were behind, or it has left.
+    Consistency: the read level, so that no writer is disturbed. Idempotent. Partition: (product_id).
     """
     span = StockMovement.objects(
         product_id=stock.product_id,
@@ -180,30 +212,18 @@ def list_undrained(stock: Stock, *, limit: int) -> list[StockMovement]:
         sequence__gt=stock.drained,
         sequence__lte=stock.drained + limit,
     )
-    return sorted(span.limit(None).consistency(conditional.SERIAL), key=lambda row: row.sequence)
+    return sorted(span.limit(None), key=lambda row: row.sequence)
 
 
-def drain(stock: Stock, movements: list[StockMovement]) -> bool:
-    """Move the oldest movements to the ledger, and take the reservations that they settled out of the partition.
+def copy_to_ledger(stock: Stock, movements: list[StockMovement]) -> Leaving:
+    """Copy the oldest movements to the ledger, without a gap after `drained`; return what may leave the partition then.
 
-    The copies come first and are idempotent; then one conditional batch moves the head's `drained` on and deletes what
-    was copied. Every commit is conditioned on `drained` too, so a late one that counts on those rows fails. Returns
-    whether it did.
-    Consistency: the write level for the copies, LWT on `version`. Partitions: (product_id, span), (product_id).
+    Consistency: the write level. Idempotent. Partition: each (product_id, span).
     """
     for span in {row.sequence // LEDGER_SPAN for row in movements}:
         _copy(span, [row for row in movements if row.sequence // LEDGER_SPAN == span])
-    settled = [row for row in movements if row.reason in (RELEASED, FULFILLED, VOID)]
-    last = movements[-1].sequence
-
-    def write() -> None:
-        with BatchQuery(batch_type=BatchType.Unlogged) as batch:
-            _head(stock.product_id).iff(version=stock.version, drained=stock.drained).batch(batch).update(drained=last)
-            StockMovement.objects(product_id=stock.product_id, kind=MOVEMENT, sequence__lte=last).batch(batch).delete()
-            for row in settled:
-                _operation(row).batch(batch).delete()
-
-    return conditional.apply(write, lambda: _drained(stock.product_id) >= last)
+    settled = tuple(row.operation_id for row in movements if row.reason in (RELEASED, FULFILLED, VOID))
+    return Leaving(stock.drained, movements[-1].sequence, settled)
 
 
 def _copy(span: int, movements: list[StockMovement]) -> None:
@@ -211,11 +231,6 @@ def _copy(span: int, movements: list[StockMovement]) -> None:
         for row in movements:
             values = {name: value for name, value in dict(row).items() if name != "kind"}
             LedgerMovement.objects.batch(batch).create(span=span, **values)
-
-
-def _drained(product_id: UUID) -> int:
-    head = find(product_id, serial=True)
-    return -1 if head is None else int(head.drained)
 
 
 def rehearse() -> None:
@@ -234,6 +249,6 @@ def rehearse() -> None:
     commit(head, head, [Change(movement, operation, HELD)])
     commit(head, head, [Change(movement, done)])
     _batch_of(product_id, 1)
-    list_movements(product_id, before=2, limit=1)
+    list_movements(head, before=2, limit=1)
     list_undrained(head, limit=1)
-    drain(head, [movement])
+    commit(head, head, [Change(movement)], copy_to_ledger(head, [movement]))

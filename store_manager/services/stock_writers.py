@@ -50,16 +50,22 @@ SHORTEST_BATCH_S = 2.0
 
 DRAIN_FROM = 256
 DRAIN_TOGETHER = 128
-"""A drain starts once so many movements stand in the partition, and moves at most so many."""
+"""A drain starts once so many movements stand in the partition, and moves so many."""
+
+DRAIN_EVERY = 64
+"""After so many new versions there may be another one: movements leave twice as fast as they come, and no faster."""
 
 DRAIN_AFTER = timedelta(seconds=60)
 """Only movements this old leave: longer than any request lives, so that no caller still asks for their operations."""
 
 DRAIN_PAUSE_S = 5.0
-"""How long a product is left alone after a drain that found nothing old enough."""
+"""How long a product is left alone when nothing is old enough."""
 
-LONGEST_DRAIN_S = 2.0
-"""How long those who wait for a product may be kept waiting by a drain."""
+COPIERS = 8
+"""How many products' movements this process can copy at the same time."""
+
+MOST_LEAVING = 1_000
+"""Of how many products what was copied is remembered, until a batch takes it away."""
 
 MOST_REMEMBERED = 10_000
 
@@ -92,6 +98,17 @@ class _Start:
     sure: bool
 
 
+@dataclass(frozen=True)
+class _Rest:
+    """Until when a product is left alone by drains: until this version, and until this time."""
+
+    version: int
+    end_s: float
+
+    def is_over(self, version: int) -> bool:
+        return version >= self.version and time.monotonic() >= self.end_s
+
+
 class StockWriters:
     """The writers of this process, one for each product with waiting operations."""
 
@@ -103,8 +120,10 @@ class StockWriters:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._queues: dict[UUID, deque[_Waiting]] = {}
-        self._drain_from_s: dict[UUID, float] = {}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="stock-writer")
+        self._rests: dict[UUID, _Rest] = {}
+        self._leaving: dict[UUID, stocks.Leaving] = {}
+        self._copiers = ThreadPoolExecutor(COPIERS, thread_name_prefix="stock-drain")
 
     def submit(self, product_id: UUID, operation: Operation) -> Future[Done]:
         """Queue an operation for its product's writer; wait for the outcome with `await_done`."""
@@ -144,7 +163,8 @@ class StockWriters:
         """Carry operations out and answer their callers; return the head that they left, None if it is not known."""
         try:
             with deadlines.until(end_s), tallies.tally() as used:
-                done, head = _carry_out(product_id, [waiting.operation for waiting in together], head)
+                operations = [waiting.operation for waiting in together]
+                done, head = _carry_out(product_id, operations, head, self._leaving.pop(product_id, None))
         except BaseException as error:  # noqa: BLE001 - whatever it was, those who wait must hear of it
             for waiting in together:
                 waiting.future.set_exception(copy.copy(error))  # each caller adds what concerns it alone
@@ -153,39 +173,40 @@ class StockWriters:
             together[0].tally.absorb(used)
         for waiting, outcome in zip(together, done, strict=True):
             waiting.future.set_result(outcome)
-        return self._drain(head)
-
-    def _drain(self, head: Stock | None) -> Stock | None:
-        """Move old movements to the ledger when many have gathered; return the head as it is then.
-
-        It is housekeeping: whatever it meets, those who wait are served, and a later batch of this product tries again.
-        """
-        if head is None or head.version - head.drained < DRAIN_FROM:
-            return head
-        if self._drain_from_s.get(head.product_id, 0.0) > time.monotonic():
-            return head
-        if len(self._drain_from_s) > MOST_REMEMBERED:
-            self._drain_from_s.clear()
-        self._drain_from_s[head.product_id] = time.monotonic() + DRAIN_PAUSE_S
-        try:
-            with deadlines.deadline(LONGEST_DRAIN_S):
-                return self._drain_now(head)
-        except StoreError:
-            return None
-        except Exception:  # if it ended this thread, the product would never be written again
-            log.exception("drain_failed", product_id=str(head.product_id))
-            return None
-
-    def _drain_now(self, head: Stock) -> Stock | None:
-        old = clocks.now() - DRAIN_AFTER
-        movements = [row for row in stocks.list_undrained(head, limit=DRAIN_TOGETHER) if row.created_at < old]
-        if len(movements) < DRAIN_TOGETHER:
-            return head
-        if not stocks.drain(head, movements):
-            return None
-        head.drained = movements[-1].sequence
-        self._drain_from_s.pop(head.product_id, None)  # there may be more
+        self._prepare_drain(head)
         return head
+
+    def _prepare_drain(self, head: Stock | None) -> None:
+        """Let old movements be copied to the ledger when many have gathered, so that the next batch takes them away.
+
+        Nobody waits for the copies, and the batch costs no round trip more than without.
+        """
+        if head is None or head.version - head.drained < DRAIN_FROM or head.product_id in self._leaving:
+            return
+        rest = self._rests.get(head.product_id)
+        if rest is not None and not rest.is_over(head.version):
+            return
+        if len(self._rests) > MOST_REMEMBERED:
+            self._rests.clear()
+        self._rests[head.product_id] = _Rest(head.version + DRAIN_EVERY, time.monotonic() + DRAIN_PAUSE_S)
+        self._copiers.submit(self._copy, head)
+
+    def _copy(self, head: Stock) -> None:
+        old = clocks.now() - DRAIN_AFTER
+        try:
+            movements = [row for row in stocks.list_undrained(head, limit=DRAIN_TOGETHER) if row.created_at < old]
+            if len(movements) < DRAIN_TOGETHER:
+                return
+            leaving = stocks.copy_to_ledger(head, movements)
+        except StoreError:
+            return  # housekeeping: after the pause it is tried again
+        except Exception:  # nobody waits for this thread, so nobody else would tell
+            log.exception("copy_to_ledger_failed", product_id=str(head.product_id))
+            return
+        if len(self._leaving) > MOST_LEAVING:
+            self._leaving.clear()  # copied again one day
+        self._leaving[head.product_id] = leaving
+        self._rests[head.product_id] = _Rest(head.version + DRAIN_EVERY, 0.0)  # there may be more
 
 
 def await_done(future: Future[Done]) -> Done:
@@ -210,7 +231,9 @@ def _end_s(together: list[_Waiting], begun_s: float) -> float:
     return max(begun_s + SHORTEST_BATCH_S, *known_s)
 
 
-def _carry_out(product_id: UUID, operations: list[Operation], head: Stock | None) -> tuple[list[Done], Stock | None]:
+def _carry_out(
+    product_id: UUID, operations: list[Operation], head: Stock | None, leaving: stocks.Leaving | None
+) -> tuple[list[Done], Stock | None]:
     start = None if head is None else _Start(head, sure=False)
     sure = False
     for pause_s in conditional.pauses():
@@ -224,7 +247,9 @@ def _carry_out(product_id: UUID, operations: list[Operation], head: Stock | None
         if not changed:
             return done, start.head
         after = _head_after(product_id, start.head, changed[-1].verdict.after)
-        if stocks.commit(start.head, after, [_change(outcome) for outcome in changed]):
+        taken = leaving if leaving is not None and leaving.drained == after.drained else None
+        after.drained = taken.last if taken else after.drained
+        if stocks.commit(start.head, after, [_change(outcome) for outcome in changed], taken):
             return done, after
         start, sure = None, True
         time.sleep(pause_s)

@@ -210,8 +210,9 @@ def _read_lines(product_ids: list[UUID]) -> dict[UUID, StockLine]:
 def find_movements(product_id: UUID, *, limit: int, cursor: str | None) -> Page[StockMovement | LedgerMovement]:
     """Return the ledger of a product's stock, newest first. Raises `StockNotFound`."""
     position = pages.decode(cursor, VERSION)
-    newest = int(get(product_id).version)
+    stock = get(product_id)
+    newest = int(stock.version)
     before = newest + 1 if position is None else min(int(position), newest + 1)
-    found = stocks.list_movements(product_id, before=before, limit=limit)
+    found = stocks.list_movements(stock, before=before, limit=limit)
     more = len(found) == limit and found[-1].sequence > 1
     return Page(found, pages.encode(str(found[-1].sequence)) if more else None)

@@ -109,7 +109,9 @@ def number_of(three_nodes: Cluster, address: str) -> int:
 
 
 def sums(product_id: UUID) -> tuple[int, int]:
-    movements = stock_rows.list_movements(product_id, before=2**40, limit=1000)
+    head = stock_rows.find(product_id, serial=True)
+    assert head is not None
+    movements = stock_rows.list_movements(head, before=2**40, limit=1000)
     return sum(one.delta for one in movements), sum(one.reserved_delta for one in movements)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 
 from store_manager.dao import stocks
+from store_manager.dao.stocks import Leaving
 from store_manager.database import deadlines
 from store_manager.errors import Contended, DatabaseUnavailable, OutcomeUnknown
 from store_manager.services import stock_writers
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from store_manager.models import Stock
+    from store_manager.models.stocks import StockMovement
     from store_manager.services.stock_writers import Done
 
 
@@ -32,6 +36,9 @@ class Rows:
         self.batches: list[int] = []
         self.gate: Event | None = None
         self.error: Exception | None = None
+        self.unreadable: Exception | None = None
+        self.movements: dict[int, StockMovement] = {}
+        self.ledger: list[int] = []
 
     def find(self, _product_id: object, **_: object) -> Stock | None:
         return self.head
@@ -39,20 +46,38 @@ class Rows:
     def find_operations(self, _product_id: object, _ids: object) -> dict[object, object]:
         return {}
 
-    def commit(self, _before: object, after: Stock, changes: list[object]) -> bool:
+    def commit(self, before: Stock | None, after: Stock, changes: list[stocks.Change], leaving: Leaving | None) -> bool:
         if self.gate is not None:
             self.gate.wait(10)
         if self.error is not None:
             raise self.error
+        if before is not None and self.head is not None and before.drained != self.head.drained:
+            return False
+        if leaving is not None:
+            assert self.head is not None
+            assert (leaving.drained, leaving.last) == (self.head.drained, after.drained)
+            for version in range(leaving.drained + 1, leaving.last + 1):
+                del self.movements[version]
         self.head = after
         self.batches.append(len(changes))
+        self.movements |= {change.movement.sequence: change.movement for change in changes}
         return True
+
+    def list_undrained(self, stock: Stock, *, limit: int) -> list[StockMovement]:
+        if self.unreadable is not None:
+            raise self.unreadable
+        span = range(stock.drained + 1, stock.drained + limit + 1)
+        return [self.movements[version] for version in span if version in self.movements]
+
+    def copy_to_ledger(self, stock: Stock, movements: list[StockMovement]) -> Leaving:
+        self.ledger += [movement.sequence for movement in movements]
+        return Leaving(stock.drained, movements[-1].sequence, ())
 
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     made = Rows()
-    for name in ("find", "find_operations", "commit"):
+    for name in ("find", "find_operations", "commit", "list_undrained", "copy_to_ledger"):
         monkeypatch.setattr(stocks, name, getattr(made, name))
     return made
 
@@ -125,6 +150,80 @@ def test_whatever_happens_while_old_movements_leave_the_next_one_is_served(monke
     writers, product_id = StockWriters(), uuid4()
     with deadlines.deadline(10):
         assert [await_done(count(writers, product_id)).verdict.after.version for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Movements leave at once, four at a time, as soon as eight have gathered."""
+    monkeypatch.setattr(stock_writers, "DRAIN_AFTER", timedelta(seconds=-1))
+    monkeypatch.setattr(stock_writers, "DRAIN_FROM", 8)
+    monkeypatch.setattr(stock_writers, "DRAIN_TOGETHER", 4)
+    monkeypatch.setattr(stock_writers, "DRAIN_EVERY", 2)
+
+
+def change_until(writers: StockWriters, product_id: object, rows: Rows, drained: int) -> None:
+    end_s = time.monotonic() + 10
+    while rows.head is None or rows.head.drained < drained:
+        assert time.monotonic() < end_s, "nothing leaves the partition"
+        await_done(count(writers, product_id, rows.head.version + 1 if rows.head else 1))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_movements_leave_oldest_first_and_only_once_the_ledger_has_them(rows: Rows) -> None:
+    change_until(StockWriters(), uuid4(), rows, 16)
+    assert rows.head is not None
+    assert rows.ledger[: rows.head.drained] == list(range(1, rows.head.drained + 1))
+    assert list(rows.movements) == list(range(rows.head.drained + 1, rows.head.version + 1))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_sale_waits_for_no_copy(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    copying, copied = threading.Event(), threading.Event()
+
+    def copy_slowly(stock: Stock, movements: list[StockMovement]) -> Leaving:
+        copying.set()
+        copied.wait(10)
+        return rows.copy_to_ledger(stock, movements)
+
+    monkeypatch.setattr(stocks, "copy_to_ledger", copy_slowly)
+    writers, product_id = StockWriters(), uuid4()
+    for number in range(1, 9):
+        await_done(count(writers, product_id, number))
+    assert copying.wait(10)
+    with deadlines.deadline(5):
+        await_done(count(writers, product_id, 9))
+    copied.set()
+    change_until(writers, product_id, rows, 4)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_what_another_process_has_drained_meanwhile_is_not_taken_away_twice(rows: Rows) -> None:
+    writers, product_id = StockWriters(), uuid4()
+    for number in range(1, 9):
+        await_done(count(writers, product_id, number))
+    end_s = time.monotonic() + 10
+    while not writers._leaving:
+        assert time.monotonic() < end_s
+    assert rows.head is not None
+    rows.head.drained = 6
+    for version in range(1, 7):
+        del rows.movements[version]
+    await_done(count(writers, product_id, 9))
+    assert rows.head.drained == 6
+    change_until(writers, product_id, rows, 10)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_copy_that_fails_harms_no_sale_and_is_made_later(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock_writers, "DRAIN_PAUSE_S", 0.0)
+    rows.unreadable = DatabaseUnavailable("planted")
+    writers, product_id = StockWriters(), uuid4()
+    for number in range(1, 30):
+        await_done(count(writers, product_id, number))
+    assert rows.head is not None
+    assert rows.head.drained == 0
+    rows.unreadable = None
+    change_until(writers, product_id, rows, 8)
 
 
 @pytest.mark.usefixtures("rows")
