@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -91,10 +92,14 @@ def live_until(statement: int, settings: Settings, act: Callable[[], object]) ->
 
 
 def adjust_and_drain(product_id: UUID) -> None:
-    """Change a stock, and let the movements that it has leave for the ledger."""
+    """Change a stock, so that its movements are copied to the ledger, and once more, so that they leave."""
     stock_writers.DRAIN_FROM, stock_writers.DRAIN_TOGETHER, stock_writers.DRAIN_AFTER = 3, 3, timedelta(0)
     stocks.adjust(product_id, {"delta": 1, "reason": "FOUND"})
-    stocks.WRITERS._pool.shutdown()  # a drain follows the answer
+    end_s = time.monotonic() + PATIENCE_S
+    while product_id not in stocks.WRITERS._leaving:
+        assert time.monotonic() < end_s, "nothing was copied"
+        time.sleep(0.01)
+    stocks.adjust(product_id, {"delta": 1, "reason": "FOUND"})
 
 
 def buy_at_once(settings: Settings, product_id: UUID, times: int, start: Barrier, told: Connection) -> None:
