@@ -176,7 +176,8 @@ def nothing() -> Response:
 
 def path_id(name: str, description: str) -> dict[str, Any]:
     """Return the documentation of an id in the path, for `Namespace.doc` on a resource."""
-    return {name: {**_parameter(IdField(description=description)), "in": "path", "required": True}}
+    parameter = _parameter(IdField(description=description))
+    return {name: {**parameter, "in": "path", "required": True, "x-example": IdField.__schema_example__}}
 
 
 def _documentation(namespace: Namespace, contract: Contract) -> dict[str, Any]:
@@ -192,8 +193,7 @@ def _documentation(namespace: Namespace, contract: Contract) -> dict[str, Any]:
         documentation["params"]["If-Match"] = {
             "in": "header",
             "type": "string",
-            "description": "Change it only if this is still its `ETag`; without it, whatever it is",
-            "x-example": '"17"',
+            "description": "Change it only if this is still its `ETag`, quotes included; without it, whatever it is",
         }
     if contract.keyed:
         documentation["params"][requests.KEY_HEADER] = {
@@ -210,9 +210,8 @@ def _documentation(namespace: Namespace, contract: Contract) -> dict[str, Any]:
 
 
 def _parameter(of: ColumnField) -> dict[str, Any]:
-    schema = {keyword: value for keyword, value in of.__schema__.items() if not keyword.startswith("x-")}
-    if "example" in schema:
-        schema["x-example"] = schema.pop("example")
+    # Without its example: Swagger UI would send that, filters that exclude each other and versions of the past.
+    schema = {word: value for word, value in of.__schema__.items() if word != "example" and not word.startswith("x-")}
     return {**schema, "required": bool(of.required)}
 
 

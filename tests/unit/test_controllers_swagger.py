@@ -114,6 +114,13 @@ def test_every_parameter_says_its_type_its_place_and_its_meaning(operations: dic
                 assert (parameter["format"], parameter["required"], "x-example" in parameter) == ("uuid", True, True)
 
 
+def test_the_page_for_people_sends_no_parameter_that_nobody_filled_in_but_defaults(operations: dict[str, Any]) -> None:
+    for name, operation in operations.items():
+        for parameter in operation["all_parameters"]:
+            filled_in = {"example", "x-example"} & set(parameter)
+            assert not filled_in or parameter["required"], (name, parameter["name"])
+
+
 def test_every_list_bounds_its_limit(operations: dict[str, Any]) -> None:
     limits = [one for operation in operations.values() for one in operation["all_parameters"] if one["name"] == "limit"]
 
