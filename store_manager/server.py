@@ -66,10 +66,16 @@ def serve(settings: Settings) -> None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="store-manager-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         server = _make_server(settings, address)
-        server.on_startup(partial(log.info, "serving", url=f"http://{settings.http_host}:{settings.http_port}/"))
+        server.on_startup(partial(log.info, "serving", url=f"{url_of(settings)}/"))
         server.on_startup(partial(_end_with_terminal, signal.getsignal(signal.SIGHUP)))
         server.serve(target_loader=partial(_load, settings), wrap_loader=False)
     log.info("stopped")
+
+
+def url_of(settings: Settings) -> str:
+    """Return where the service is found, without a slash at the end."""
+    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+    return f"http://{host}:{settings.http_port}"
 
 
 def _make_server(settings: Settings, address: str) -> Any:

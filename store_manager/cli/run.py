@@ -134,7 +134,7 @@ def _prepare(own: Settings) -> None:
 
 def _announce(own: Settings) -> None:
     """Say where Swagger is as soon as the store answers."""
-    address = f"http://{own.http_host}:{own.http_port}"
+    address = server.url_of(own)
     end_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < end_s:
         try:
