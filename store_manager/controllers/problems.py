@@ -244,7 +244,7 @@ _INTRODUCTION = """\
 Made from `store_manager/controllers/problems.py` by its `describe_as_markdown`; a test holds it against the code.
 
 Every answer from 400 on is an `application/problem+json` (RFC 9457), an address that does not exist included; only
-`/health`, `/health-check` and `/readyz` tell in their own form why they are 503:
+`/health`, `/health-check` and `/readyz` tell in their own form why they are 503, and what is no HTTP gets no body:
 
 ```json
 {

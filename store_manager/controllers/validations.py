@@ -161,6 +161,8 @@ def _sentence(error: ValidationError) -> str:
     if error.validator == "type":
         if isinstance(error.instance, str) and "string" in error.validator_value:
             return "must not contain null characters or lone surrogates"
+        if error.schema.get("format") in _FORMAT_SENTENCES:
+            return _FORMAT_SENTENCES[error.schema["format"]]
         kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
         return f"must be {' or '.join(_KINDS.get(kind, kind) for kind in kinds)}"
     return _SENTENCES[error.validator](error.validator_value)

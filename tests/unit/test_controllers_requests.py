@@ -117,6 +117,12 @@ def test_a_wrong_field_of_a_product_is_named(client: Any, field: str, text: str)
     assert params_of(post(client, f'{{"{field}": {text}{rest}}}')) == {field}
 
 
+@pytest.mark.parametrize("given", [1, True, None, [], {}, "x"])
+def test_what_is_no_id_is_told_what_an_id_looks_like(client: Any, given: Any) -> None:
+    refused = client.post("/stocks", json={"product_id": given, "quantity": 1}).json["errors"]
+    assert refused == [{"param": "product_id", "message": f"must be a UUID such as {ID}"}]
+
+
 def test_all_missing_wrong_and_unknown_fields_are_named_at_once(client: Any) -> None:
     assert params_of(post(client, '{"price": -1, "x": 1, "y": 1}')) == {"sku", "name", "price", "x", "y"}
 
