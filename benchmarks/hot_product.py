@@ -24,7 +24,6 @@ from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks import bars, below_http, by_http, stages
 from benchmarks.bars import Bar, quantile
@@ -46,7 +45,7 @@ CEILING_THREADS = (16, 48)
 BAR_BUYERS = 16
 RUN = stages.LAB / "hot-product-run"
 
-console = Console()
+console = Console(highlight=False, width=stages.WIDTH)
 
 
 @dataclass(frozen=True)
@@ -210,12 +209,11 @@ def hold(found: dict[tuple[str, int, int, str], Summary]) -> list[Bar]:
 def show(found: dict[tuple[str, int, int, str], Summary]) -> None:
     """Print a table for sales below HTTP, and one for orders."""
     for level, thing in ((BELOW, "sales"), (BY_HTTP, "orders")):
-        table = Table(title=f"One hot product {level}, three nodes, RF 3: medians")
-        for heading in (
+        console.print(f"\nOne hot product {level}, three nodes, RF 3: medians")
+        table = stages.table(
             *("processes", "buyers", "way", f"{thing}/s", "(min-max)", "p50 ms", "p99 ms"),
             *("reservations/write", f"writes/{thing[:-1]}", "of ceiling", "failed"),
-        ):
-            table.add_column(heading, justify="left" if heading == "way" else "right")
+        )
         for (at, number, buyers, way), one in found.items():
             if at == level:
                 table.add_row(

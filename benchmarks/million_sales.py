@@ -21,7 +21,6 @@ from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks import partitions, stages
 from benchmarks.bars import Bar, quantile
@@ -51,7 +50,7 @@ PATIENCE = timedelta(seconds=30)
 MOST_SLOWER = 1.2
 """How many times as long as with a fresh product a read or a sale may take."""
 
-console = Console()
+console = Console(highlight=False, width=stages.WIDTH)
 
 
 @dataclass(frozen=True)
@@ -155,11 +154,15 @@ def look_inside(shop: Shop, product_id: UUID) -> dict[str, Touched]:
     acts: dict[str, Callable[[], object]] = {
         "read": partial(stocks.find, product_id),
         "serial read": partial(stocks.find, product_id, serial=True),
-        "sale": partial(shop.sell, product_id),
+        "sale": partial(_sell_whole, shop, product_id),
         "movements": partial(stocks.list_movements, head, before=head.version + 1, limit=PAGE),
         "older movements": partial(stocks.list_movements, head, before=head.drained + PAGE // 2, limit=PAGE),
     }
     return {name: partitions.touch(shop.database, act) for name, act in acts.items()}
+
+
+def _sell_whole(shop: Shop, product_id: UUID) -> None:
+    shop.hand_over(product_id, shop.sell(product_id))
 
 
 def run(shop: Shop, sales: int, buyers: int, samples: int, progress: Progress) -> tuple[list[Tenth], list[Finding]]:
@@ -214,12 +217,9 @@ def bars(last: Tenth) -> list[Bar]:
 
 def show(tenths: list[Tenth]) -> None:
     """Print a row for each tenth."""
-    speed = Table(title="Medians in ms, of the hot product and of a fresh one; the crowd's sales beside them")
-    for heading in ("sold", "sales/s", "p50", "p99", "failed", "read", "SERIAL read", "sale"):
-        speed.add_column(heading, justify="right")
-    inside = Table(title="The hot product's partition; sstables and tombstones touched by one statement")
-    for heading in ("sold", "movements", "operations", "MiB", "table MiB", *tenths[0].touched):
-        inside.add_column(heading, justify="right")
+    console.print("\nThe crowd's sales; medians in ms of one thing at a time, of the hot product / of a fresh one")
+    speed = stages.table("sold", "sales/s", "p50", "p99", "failed", "read", "SERIAL read", "sale")
+    inside = stages.table("sold", "movements", "operations", "MiB", "table MiB", *tenths[0].touched)
     for tenth in tenths:
         hot, control = tenth.hot, tenth.control
         speed.add_row(
@@ -235,6 +235,7 @@ def show(tenths: list[Tenth]) -> None:
             *(f"{touched.sstables} / {touched.tombstones}" for touched in tenth.touched.values()),
         )
     console.print(speed)
+    console.print("\nThe hot product's partition; sstables / tombstones that one statement touches")
     console.print(inside)
 
 

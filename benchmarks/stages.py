@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from rich.table import Table
 
 from store_manager.database.connections import open_database
 from store_manager.lab.clusters import Cluster
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NETWORK = "127.0.10"
 LAB = Path(__file__).parent.parent / ".lab"
+WIDTH = 120
+"""How wide tables are, whatever they are printed to."""
 
 
 @contextmanager
@@ -55,6 +58,14 @@ def prepare(made: Cluster) -> Settings:
     finally:
         database.close()
     return settings
+
+
+def table(*headings: str) -> Table:
+    """Return an empty table of figures."""
+    made = Table(box=None, pad_edge=False)
+    for heading in headings:
+        made.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
+    return made
 
 
 def about() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 from uuid import UUID
@@ -23,6 +23,7 @@ from store_manager.errors import DatabaseUnavailable
 from store_manager.models import Claim, OrderRow, Product, User
 from store_manager.models.orders import Order
 from store_manager.models.stocks import (
+    HEAD,
     LEDGER_SPAN,
     MOVEMENT,
     OPERATION,
@@ -54,6 +55,9 @@ STOCKS_A_PAGE = 25
 OPERATIONS_A_PAGE = 5_000
 """A partition that fits one page is read at one version, however often it changes meanwhile."""
 MOVEMENTS_A_PAGE = 2_000
+LEFT_A_SLICE = 50_000
+"""How many operations may have left one slice of a partition: a read goes over what was deleted in the last ten days,
+and Cassandra refuses one that meets 100,000 deletions."""
 READ_TOGETHER = 50
 """How many rows one statement reads by their keys: bounded, so that no coordinator gathers too much."""
 
@@ -276,11 +280,29 @@ def walk_stocked() -> Iterator[Page[UUID]]:
 def walk_partition(product_id: UUID) -> Iterator[list[StockEntry]]:
     """Yield the head of a stock, then its operations; each page shows one version of the partition.
 
+    If so many operations have left that their deletions would be too many for one read, it is walked slice by slice.
     Consistency: SERIAL. Idempotent. Partition: (product_id).
     """
-    entries = StockRow.objects(product_id=product_id, kind__lte=OPERATION).values_list(*StockEntry._fields)
-    for page in _walk(entries.consistency(conditional.SERIAL), OPERATIONS_A_PAGE):
-        yield [StockEntry(*values) for values in page]
+    rows_of = partial(StockRow.objects, product_id=product_id)
+    drained = patiently(rows_of(kind=HEAD).values_list("drained", flat=True).first) or 0
+    slices = _slice_operations(rows_of, drained // LEFT_A_SLICE)
+    for part in [rows_of(kind=HEAD), *slices] if slices else [rows_of(kind__lte=OPERATION)]:
+        entries = part.values_list(*StockEntry._fields).consistency(conditional.SERIAL)
+        for page in _walk(entries, OPERATIONS_A_PAGE):
+            yield [StockEntry(*values) for values in page]
+
+
+def _slice_operations(rows_of: Callable[..., ModelQuerySet], cuts: int) -> list[ModelQuerySet]:
+    """Cut the operations of a stock so many times, evenly: their ids are hashes."""
+    if not cuts:
+        return []
+    bounds = [UUID(int=(number << 128) // (cuts + 1), version=5) for number in range(1, cuts + 1)]
+    operations = partial(rows_of, kind=OPERATION, sequence=0)
+    return [
+        operations(operation_id__lt=bounds[0]),
+        *(operations(operation_id__gte=low, operation_id__lt=high) for low, high in pairwise(bounds)),
+        operations(operation_id__gte=bounds[-1]),
+    ]
 
 
 def walk_recent(product_id: UUID, *, until: int) -> Iterator[Moved]:
@@ -427,6 +449,9 @@ def rehearse() -> None:
     nil, now = UUID(int=0), datetime.now(UTC).replace(tzinfo=None)
     for walk in (walk_products(), walk_users(), walk_claims(), walk_orders(), walk_stocked(), walk_partition(nil)):
         list(walk)
+    for part in _slice_operations(partial(StockRow.objects, product_id=nil), 2):
+        list(part.values_list(*StockEntry._fields).consistency(conditional.SERIAL))
+    list(StockRow.objects(product_id=nil, kind=HEAD).values_list(*StockEntry._fields).consistency(conditional.SERIAL))
     list(walk_recent(nil, until=1))
     list(walk_ledger(nil, until=1))
     find_orders([nil])

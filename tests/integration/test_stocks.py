@@ -9,6 +9,7 @@ import pytest
 import shops
 from cassandra.cqlengine.query import BatchQuery
 
+from store_manager.dao import scans
 from store_manager.dao import stocks as stock_rows
 from store_manager.errors import (
     CountBelowReserved,
@@ -18,7 +19,7 @@ from store_manager.errors import (
     StockShort,
     VersionStale,
 )
-from store_manager.models.stocks import StockMovement
+from store_manager.models.stocks import Stock, StockMovement
 from store_manager.services import orders, products, reservations, stock_writers, stocks
 from store_manager.services.orders import Item
 from store_manager.services.rules import Operation, Verb
@@ -197,6 +198,24 @@ def test_old_movements_leave_for_the_ledger_and_nothing_is_lost(monkeypatch: pyt
     assert sums(product.product_id) == (100, 0)
     left = stock_rows.find_operations(product.product_id, [_operation(key, product.product_id) for key in order_ids])
     assert len(left) == (stock.version - stock.drained + 1) // 2
+
+
+def test_a_stock_from_which_much_has_left_is_walked_in_slices_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, order_ids = shops.new_product(100), [uuid4() for _ in range(30)]
+    for order_id in order_ids:
+        reservations.reserve(order_id, {product.product_id: 1})
+    head = stock_rows.find(product.product_id, serial=True)
+    assert head is not None
+    after = Stock(**dict(head) | {"version": head.version + 1, "drained": 12})
+    movement = StockMovement(product_id=head.product_id, kind=2, sequence=after.version, operation_id=uuid4())
+    leaving = stock_rows.Leaving(0, 12, ())
+    assert stock_rows.commit(head, after, [stock_rows.Change(movement)], leaving)
+    monkeypatch.setattr(scans, "LEFT_A_SLICE", 2)
+    pages = list(scans.walk_partition(product.product_id))
+    assert len(pages) > 4
+    assert [entry.kind for entry in pages[0]] == [0]
+    walked = [entry.operation_id for page in pages[1:] for entry in page]
+    assert walked == sorted(_operation(key, product.product_id) for key in order_ids)
 
 
 def _operation(order_id: UUID, product_id: UUID) -> UUID:
