@@ -58,6 +58,7 @@ def run(nodes: int, *, die_with_parent: bool) -> None:
         )
     if die_with_parent:
         owners.die_with(os.getppid())
+    owners.heed_terminal()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     loaded = settings.load(log_format="console") if sys.stderr.isatty() else settings.load()
     server.find_address(loaded.http_host, loaded.http_port)  # before anything slow is started for nothing

@@ -1,4 +1,4 @@
-"""Processes that die with the one that owns them, however it ends: the kernel sees to it (Linux).
+"""Processes that die with the one that owns them, however it ends: the kernel sees to it (Linux); or with a terminal.
 
 Run as a script in front of a command (`python owners.py parent|guard OWNER_PID COMMAND ...`), so that the promise is
 made inside the new process, where threads of its parent can do no harm. Uses the standard library only.
@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import threading
 
 PR_SET_PDEATHSIG = 1
 
@@ -42,6 +43,26 @@ def set_guard(owner_pid: int) -> None:
     if owner in dict(ends.poll()):
         signal.pidfd_send_signal(guarded, signal.SIGKILL)
     os._exit(0)
+
+
+def heed_terminal() -> None:
+    """Have this process get SIGHUP when its terminal has gone, if it has one; what it still writes goes nowhere.
+
+    The kernel tells the terminal's first process only. If that is `make`, it tells nobody, and waits.
+    """
+    terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]
+    if terminals:
+        threading.Thread(target=_await_hangup, args=(terminals,), name="terminal", daemon=True).start()
+
+
+def _await_hangup(terminals: list[int]) -> None:
+    ends = select.poll()
+    ends.register(os.dup(terminals[0]), 0)  # a hangup is told whatever one asks for
+    ends.poll()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in terminals:
+        os.dup2(nowhere, descriptor)
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 if __name__ == "__main__":

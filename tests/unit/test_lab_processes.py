@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -32,6 +33,16 @@ def spawn():
 {how}
 print(process.pid, flush=True)
 time.sleep(300)
+"""
+
+
+HEEDING = """
+import signal
+from store_manager.lab import owners
+owners.heed_terminal()
+signal.signal(signal.SIGHUP, lambda *_: print("This goes nowhere.", flush=True))
+print("ready", flush=True)
+signal.pause()
 """
 
 
@@ -137,3 +148,16 @@ def _start_owner(how: str, owner: str) -> tuple[subprocess.Popen[str], psutil.Pr
     assert starter.stdout is not None
     with starter.stdout:
         return starter, psutil.Process(int(starter.stdout.readline()))
+
+
+def test_a_process_ends_when_its_terminal_has_gone_although_the_kernel_does_not_tell_it() -> None:
+    terminal, inner = pty.openpty()  # of no session: the kernel tells nobody
+    with subprocess.Popen([sys.executable, "-c", HEEDING], stdin=inner, stdout=inner, stderr=inner) as heeding:
+        try:
+            os.close(inner)
+            assert b"ready" in os.read(terminal, 1024)
+            assert heeding.poll() is None
+            os.close(terminal)
+            assert heeding.wait(PATIENCE_S) == 0
+        finally:
+            heeding.kill()
