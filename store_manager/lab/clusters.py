@@ -271,7 +271,10 @@ class Cluster:
     def _look(watch: Watch, started: dict[Node, psutil.Process]) -> list[str]:
         for node, process in started.items():
             if not processes.is_alive(process):
-                raise LabError(f"Cassandra on {node.address} ended while it was starting.\n{node.last_words()}")
+                raise LabError(
+                    f"Cassandra on {node.address} ended while it was starting: try again; if it ends again, its "
+                    f"log says why.\n{node.last_words()}"
+                )
         watch.look()
         return watch.missing()
 
@@ -361,4 +364,5 @@ def _wait_ports_free(node: Node) -> None:
 
 def _not_up(missing: list[str], started: Iterable[Node]) -> str:
     words = "\n".join(node.last_words() for node in started)
-    return f"The cluster did not come up within {UP_TIMEOUT_S:.0f} s: {'; '.join(missing)}.\n{words}"
+    late = f"The cluster did not come up within {UP_TIMEOUT_S:.0f} s ({'; '.join(missing)})"
+    return f"{late}: end what keeps this machine busy and try again; if it does not help, the logs say why.\n{words}"

@@ -214,7 +214,9 @@ class Node:
 
 
 def _tail(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    # Without the frames of a stack trace, which push out what was said before them: why it ended.
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("at ", "... "))]
     return "\n".join([f"The end of {path}:", *lines[-LOG_TAIL_LINES:]]) if lines else ""
 
 

@@ -88,3 +88,11 @@ def test_last_words_are_the_end_of_the_logs(tmp_path: Path) -> None:
     node.log_path.write_text("".join(f"line {number}\n" for number in range(100)), encoding="utf-8")
     assert node.last_words().endswith("line 98\nline 99")
     assert "line 1\n" not in node.last_words()
+
+
+def test_last_words_say_why_a_node_ended_however_long_its_stack_trace_is(tmp_path: Path) -> None:
+    (node,) = first_nodes(tmp_path, 1, "127.0.0", "c", 256)
+    node.write_files()
+    frames = "".join(f"\tat org.apache.Some.frame({number})\n" for number in range(50))
+    node.log_path.write_text(f"ERROR [main] Exception\njava.lang.Exception: full\n{frames}\t... 12 common frames\n")
+    assert node.last_words().endswith("ERROR [main] Exception\njava.lang.Exception: full")
