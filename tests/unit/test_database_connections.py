@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,17 @@ def refuse(monkeypatch: pytest.MonkeyPatch, cluster: FakeCluster) -> str:
         open_database(SETTINGS)
     assert cluster.ended, "no thread of a failed attempt is left behind"
     return refused.value.message
+
+
+def test_no_piece_of_a_request_waits_until_the_node_has_acknowledged_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: dict[str, Any] = {}
+    cluster = FakeCluster(NoHostAvailable("nobody", {}))
+    monkeypatch.setattr(connections, "Cluster", lambda **how: told.update(how) or cluster)
+    with pytest.raises(DatabaseUnavailable):
+        open_database(SETTINGS)
+    assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in told["sockopts"]
 
 
 def test_a_refused_password_is_told_from_a_silent_node_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
