@@ -17,13 +17,14 @@ from rich.table import Table
 
 from store_manager import logs, settings
 from store_manager.database.connections import open_database
-from store_manager.schema.plans import Step, plan
+from store_manager.schema.plans import plan
 from store_manager.schema.syncs import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from store_manager.database.connections import Database
+    from store_manager.schema.steps import Step
     from store_manager.settings import Settings
 
 out = Console(highlight=False, soft_wrap=True)
@@ -46,7 +47,7 @@ def schema() -> None:
 def show_plan(*, as_json: bool) -> None:
     """Print the exact CQL that `sync` would run, and why; change nothing."""
     with _connected() as (database, own):
-        steps = plan(database, own)
+        steps = plan(database, own).steps
     if as_json:
         _print_json(own, steps)
     elif steps:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cassandra.metadata import TableMetadataV3
@@ -16,6 +15,7 @@ from store_manager.models import MODELS
 from store_manager.schema.agreements import learn_schema
 from store_manager.schema.faults import SchemaRefused
 from store_manager.schema.notes import note_keyspace, note_table
+from store_manager.schema.steps import Plan, Step
 from store_manager.schema.tables import contradictions, declare, identify, shape_of_table
 
 if TYPE_CHECKING:
@@ -27,16 +27,11 @@ if TYPE_CHECKING:
     from store_manager.settings import Settings
 
 
-@dataclass(frozen=True)
-class Step:
-    """One change of the schema: what it does, the exact CQL, and why it is needed."""
-
-    what: str
-    cql: str
-    why: str
+TOOL_TABLES = "schema_"
+"""How the names of the tables begin that the schema's tools keep for themselves: no plan looks at them."""
 
 
-def plan(database: Database, settings: Settings, models: tuple[type[StoreModel], ...] = MODELS) -> list[Step]:
+def plan(database: Database, settings: Settings, models: tuple[type[StoreModel], ...] = MODELS) -> Plan:
     """Return the steps that bring the keyspace of the settings in line with the Models; none if it already is.
 
     Raises SchemaRefused if keys, types, static columns or clustering orders differ, SchemaDisagreement if the nodes
@@ -50,7 +45,7 @@ def plan(database: Database, settings: Settings, models: tuple[type[StoreModel],
     _refuse_contradictions(settings, tables, existing)
     for table in tables:
         steps += _plan_table(settings, table, existing.get(table.name))
-    return steps
+    return Plan(tuple(steps))
 
 
 def _find_tables(database: Database, settings: Settings) -> Mapping[str, Any] | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from store_manager.database.connections import Database
     from store_manager.models import StoreModel
-    from store_manager.schema.plans import Step
+    from store_manager.schema.steps import Step
     from store_manager.settings import Settings
 
 _REFUSALS = (RequestValidationException, SyntaxException)
@@ -37,7 +37,7 @@ def sync(
     is run. Raises what `plan` raises; at the first step that fails SchemaStepFailed or SchemaDisagreement, and then no
     further one is run.
     """
-    steps = plan(database, settings, models)
+    steps = list(plan(database, settings, models).runnable)
     coordinator, present = database.cluster.get_control_connection_host(), find_present(database)
     for step in steps:
         tell(step)

@@ -29,7 +29,7 @@ from store_manager.schema import plans, syncs
 
 loaded = settings.load()
 database = connections.connect(loaded)
-planned = [step.cql for step in plans.plan(database, loaded)]
+planned = [step.cql for step in plans.plan(database, loaded).steps]
 syncs.sync(database, loaded)
 client = app.create_app(loaded, database).test_client()
 definitions = client.get("/swagger.json").json["definitions"]
@@ -37,7 +37,7 @@ created = client.post("/products", json={"sku": "one-line", "name": "Mouse", "pr
 address = created.headers["Location"]
 print(json.dumps({
     "planned": planned,
-    "planned_again": [step.cql for step in plans.plan(database, loaded)],
+    "planned_again": [step.cql for step in plans.plan(database, loaded).steps],
     "documented": [name for name, one in definitions.items() if "weight_g" in one["properties"]],
     "created": created.json,
     "read": client.get(address).json,

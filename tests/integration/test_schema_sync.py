@@ -23,7 +23,8 @@ from store_manager.models.base import TABLE_OPTIONS, StoreModel
 from store_manager.models.claims import Claim
 from store_manager.models.stocks import Stock, StockMovement, StockOperation
 from store_manager.schema.faults import SchemaDisagreement, SchemaRefused, SchemaStepFailed
-from store_manager.schema.plans import Step, plan
+from store_manager.schema.plans import plan
+from store_manager.schema.steps import Plan, Step
 from store_manager.schema.syncs import sync
 from store_manager.schema.tables import declare, identify
 
@@ -127,7 +128,7 @@ def test_an_empty_cluster_gets_every_table_and_then_nothing_is_left_to_do(own: S
     ]
     for table in tables:
         write_and_read_every_column(cluster, own.cassandra_keyspace, table.name)
-    assert plan(cluster, own) == []
+    assert plan(cluster, own) == Plan()
     assert sync(cluster, own) == []
 
 
@@ -143,16 +144,16 @@ def test_a_column_added_by_one_line_is_planned_and_after_the_sync_usable(own: Se
     sync(cluster, own, SMALL)
     changed = (ColouredClaim, *SMALL[1:])
     cql = f'ALTER TABLE {own.cassandra_keyspace}.claims ADD IF NOT EXISTS "colour" text'
-    assert plan(cluster, own, changed) == [Step("add column claims.colour", cql, "declared by ColouredClaim")]
+    assert plan(cluster, own, changed).steps == (Step("add column claims.colour", cql, "declared by ColouredClaim"),)
     sync(cluster, own, changed)
     assert "colour" in cluster.cluster.metadata.keyspaces[own.cassandra_keyspace].tables["claims"].columns
     write_and_read_every_column(cluster, own.cassandra_keyspace, "claims")
-    assert plan(cluster, own, changed) == []
+    assert plan(cluster, own, changed) == Plan()
 
 
 def test_a_version_that_knows_fewer_columns_changes_nothing(own: Settings, cluster: Database) -> None:
     sync(cluster, own, (ColouredClaim,))
-    assert plan(cluster, own, (Claim,)) == []
+    assert plan(cluster, own, (Claim,)) == Plan()
 
 
 def test_a_table_that_three_models_share_has_the_columns_of_all(own: Settings, cluster: Database) -> None:
@@ -171,7 +172,7 @@ def test_an_option_that_was_changed_by_hand_is_set_again(own: Settings, cluster:
     assert step.what == "set speculative_retry of claims"
     assert step.cql == f"ALTER TABLE {table} WITH speculative_retry = '{TABLE_OPTIONS['speculative_retry']}'"
     assert step.why == "speculative_retry is 90p"
-    assert plan(cluster, own, (Claim,)) == []
+    assert plan(cluster, own, (Claim,)) == Plan()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def sync_at_once(database: Database, comers: list[Settings]) -> None:
         with ThreadPoolExecutor(len(comers)) as pool:
             list(pool.map(sync_and_know, connections, comers))
         for connection in connections:
-            assert plan(connection, comers[0], SMALL) == []
+            assert plan(connection, comers[0], SMALL) == Plan()
     finally:
         for connection in connections:
             connection.close()
