@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 
+REPLICAS = "replicas"
+"""What a step destroys that moves rows to other nodes: the one thing that is no leftover."""
+
+
 class Safety(StrEnum):
     """What a step asks of those who run it while the store sells."""
 
@@ -47,6 +51,11 @@ class Step:
         """Whether no statement can do this, now or ever."""
         return self.safety in {Safety.MIGRATION, Safety.REFUSED}
 
+    @property
+    def is_leftover(self) -> bool:
+        """Whether it only takes away what no Model declares: the service does without it, and works with it."""
+        return self.destroys is not None and self.destroys.partition(":")[0] != REPLICAS
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,6 +71,11 @@ class Plan:
     def is_in_line(self) -> bool:
         """Whether the keyspace is as the Models and the settings say, no more and no less."""
         return not self.steps
+
+    @property
+    def lacking(self) -> tuple[Step, ...]:
+        """The steps without those that only take leftovers away: what the keyspace is behind the Models."""
+        return tuple(step for step in self.steps if not step.is_leftover)
 
     @property
     def runnable(self) -> tuple[Step, ...]:

@@ -10,7 +10,7 @@ from cassandra.protocol import SyntaxException
 from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.models import MODELS
 from store_manager.schema.agreements import explain_disagreement, find_present, learn_schema, require_agreement
-from store_manager.schema.faults import SchemaStepFailed
+from store_manager.schema.faults import SchemaRefused, SchemaStepFailed
 from store_manager.schema.plans import plan
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from store_manager.database.connections import Database
     from store_manager.models import StoreModel
-    from store_manager.schema.steps import Step
+    from store_manager.schema.steps import Plan, Step
     from store_manager.settings import Settings
 
 _REFUSALS = (RequestValidationException, SyntaxException)
@@ -37,7 +37,10 @@ def sync(
     is run. Raises what `plan` raises; at the first step that fails SchemaStepFailed or SchemaDisagreement, and then no
     further one is run.
     """
-    steps = list(plan(database, settings, models).runnable)
+    planned = plan(database, settings, models)
+    if planned.blocked:
+        raise _refuse(settings, planned)
+    steps = list(planned.runnable)
     coordinator, present = database.cluster.get_control_connection_host(), find_present(database)
     for step in steps:
         tell(step)
@@ -47,6 +50,15 @@ def sync(
         # What others made at the same time, this driver would learn seconds later.
         learn_schema(database)
     return steps
+
+
+def _refuse(settings: Settings, planned: Plan) -> SchemaRefused:
+    found = [f"{step.what}: {step.why}" for step in planned.blocked]
+    return SchemaRefused(
+        f"Keyspace {settings.cassandra_keyspace} differs from the Models in what can't be changed in place, so "
+        f"nothing was run: {'; '.join(found)}",
+        differences=found,
+    )
 
 
 def _run(database: Database, step: Step, coordinator: Any) -> None:
