@@ -6,9 +6,12 @@ Thin: the work stands in `store_manager.schema`.
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,16 +21,24 @@ from rich.text import Text
 
 from store_manager import logs, settings
 from store_manager.database.connections import open_database
+from store_manager.schema import books, histories, locks, migrations
+from store_manager.schema.faults import ConfirmationMissing
+from store_manager.schema.marks import Marks
 from store_manager.schema.plans import plan
+from store_manager.schema.runs import Progress, Terms, say
 from store_manager.schema.steps import Plan
-from store_manager.schema.syncs import sync
+from store_manager.schema.syncs import Report, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from store_manager.database.connections import Database
+    from store_manager.schema.runs import News
     from store_manager.schema.steps import Step
     from store_manager.settings import Settings
+
+TOLD_EVERY_S = 10.0
+"""How often the progress of a back-fill is printed where no terminal can show it in place."""
 
 out = Console(highlight=False, soft_wrap=True)
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -104,23 +115,190 @@ def run_check(*, despite_leftovers: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@schema.command("sync")
-@as_json
-def run_sync(*, as_json: bool) -> None:
-    """Run what `plan` prints, one statement at a time, each agreed on by all nodes before the next.
+where_migrations_are = click.option(
+    "--migrations",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of the migrations, instead of SCHEMA_MIGRATIONS.",
+)
 
-    It may be run again after any interruption, and by several at once; it does nothing where nothing is missing.
+
+@schema.command("sync")
+@click.option("--allow", multiple=True, metavar="NAME", help="Destroy this (column:products.colour); repeatable.")
+@click.option("--confirm", multiple=True, metavar="NAME", help="Confirm what a migration asks for; repeatable.")
+@click.option("--without", multiple=True, metavar="ADDRESS", help="Leave out this node, which is gone; repeatable.")
+@click.option(
+    "--wait-s", type=click.FloatRange(min=0), default=600, show_default=True, help="How long to wait for the lock."
+)
+@click.option("--rows-per-s", type=click.IntRange(min=0), default=0, help="Back-fill no faster; 0, as it is: no limit.")
+@where_migrations_are
+@as_json
+def run_sync(
+    *,
+    allow: tuple[str, ...],
+    confirm: tuple[str, ...],
+    without: tuple[str, ...],
+    wait_s: float,
+    rows_per_s: int,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """Run what `plan` prints: first what the Models add, then the migrations that are pending, in their order.
+
+    To deploy: see `plan`, run `sync`, then start the new version of the service.
+
+    One sync works at a time; others wait for it. Each statement is agreed on by all nodes before the next. Where
+    nothing is missing it does nothing. Whatever stops it, Ctrl-C and kill -9 included, run it again: it goes on from
+    what there is then.
+
+    Nothing is destroyed unless it is named by --allow or, on a terminal, agreed to; `plan` prints the names. Every
+    node has to answer, but those named by --without.
     """
+    terms = Terms(allow, confirm, without, wait_s, rows_per_s, directory)
     started = time.monotonic()
-    with _connected() as (database, own):
-        steps = sync(database, own, tell=lambda step: progress.print(f"  {step.what}", markup=False))
+    with _connected() as (database, own), _interruptible(), _telling() as tell:
+        report = _sync_and_ask(database, own, terms, tell, ask=sys.stdin.isatty() and not as_json)
     duration_s = round(time.monotonic() - started, 3)
     if as_json:
-        _print_json(own, steps, duration_s=duration_s)
-    elif steps:
-        out.print(f"Keyspace {own.cassandra_keyspace}: {len(steps)} steps in {duration_s:.1f} s")
+        _print_report_json(own, report, duration_s)
     else:
-        _print_in_line(own)
+        _print_report(own, report, duration_s)
+
+
+@schema.command("history")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many events, at most.")
+@as_json
+def show_history(*, limit: int, as_json: bool) -> None:
+    """Print what was done to the schema, newest first: when, by which version, by whom, how long it took.
+
+    What stays begun was interrupted: it may have happened.
+    """
+    with _connected() as (database, own):
+        kept = books.are_kept(database, own.cassandra_keyspace)
+        events = histories.list_events(database, own.cassandra_keyspace, limit) if kept else []
+        records = migrations.read_records(database, own.cassandra_keyspace) if kept else {}
+        begun = {
+            record.name: Marks(database, own.cassandra_keyspace, record.name, record.checksum).describe()
+            for record in records.values()
+            if not record.is_settled
+        }
+    if as_json:
+        document = {
+            "keyspace": own.cassandra_keyspace,
+            "events": [event.to_json() for event in events],
+            "begun": begun,
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print_history(own, events, begun)
+
+
+@schema.command("unlock")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def unlock(*, yes: bool) -> None:
+    """Take the lock away from a process that is gone, so that the next sync need not wait its lease out.
+
+    A process that still works notices before its next statement. What it has sent already can't be held up.
+    """
+    with _connected() as (database, own):
+        keyspace = own.cassandra_keyspace
+        state = locks.find_lock(database, keyspace, serial=True) if books.are_kept(database, keyspace) else None
+        if state is None or state.holder_id is None:
+            out.print(f"Nobody holds the lock of keyspace {keyspace}")
+            return
+        if not yes:
+            click.confirm(f"{state}. Is that process gone, and shall the lock be taken away?", abort=True, err=True)
+        if not locks.release(database, keyspace, state):
+            raise click.ClickException("Its holder is at work: it has renewed the lock meanwhile, which was left alone")
+        event = histories.Event(histories.UNLOCK, f"taken away: {state}", locks.name_self())
+        histories.record(database, keyspace, event)
+        out.print(f"The lock of keyspace {keyspace} is free ({state})")
+
+
+@schema.command("new")
+@click.argument("title")
+@where_migrations_are
+def write_migration(title: str, directory: Path | None) -> None:
+    """Write the skeleton of a migration, for a change that the Models can't make, and print where it is."""
+    path = migrations.write_skeleton(migrations.find_directory(settings.load(), directory), title)
+    click.echo(path)
+
+
+def _sync_and_ask(
+    database: Database, own: Settings, terms: Terms, tell: Callable[[News], object], *, ask: bool
+) -> Report:
+    """Sync, and again with what a person agrees to; the lock is free while a person thinks."""
+    reports: list[Report] = []
+    while True:
+        try:
+            reports.append(sync(database, own, terms=terms, tell=tell))
+        except ConfirmationMissing as missing:
+            if not ask or not click.confirm(missing.details["question"], err=True):
+                raise
+            terms = _agree(terms, missing)
+            continue
+        left = reports[-1].left if ask else ()
+        ask = False  # everything once
+        agreed = [step for step in left if click.confirm(f"{step.what} ({step.why}). Shall it?", err=True)]
+        if not agreed:
+            return _add_up(reports)
+        terms = replace(terms, allow=(*terms.allow, *(str(step.destroys) for step in agreed)))
+
+
+def _agree(terms: Terms, missing: ConfirmationMissing) -> Terms:
+    name = missing.details["name"]
+    if missing.details["option"] == "--allow":
+        return replace(terms, allow=(*terms.allow, name))
+    return replace(terms, confirmed=(*terms.confirmed, name))
+
+
+def _add_up(reports: Sequence[Report]) -> Report:
+    return Report(
+        steps=tuple(step for report in reports for step in report.steps),
+        applied=tuple(name for report in reports for name in report.applied),
+        not_needed=tuple(name for report in reports for name in report.not_needed),
+        left=reports[-1].left,
+        was_empty=any(report.was_empty for report in reports),
+    )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl-C does: what is under way is ended, and the lock is given back."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.print("Interrupted; run it again: it goes on from what there is then")
+        sys.exit(128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _telling() -> Iterator[Callable[[News], None]]:
+    """Say what is done: each step in a line; how far a back-fill is, on a terminal in one that moves."""
+    if progress.is_terminal:
+        with progress.status("") as status:
+            yield (
+                lambda news: (
+                    status.update(say(news))
+                    if isinstance(news, Progress)
+                    else progress.print(f"  {say(news)}", markup=False)
+                )
+            )
+        return
+    told_s = -TOLD_EVERY_S
+
+    def tell(news: News) -> None:
+        nonlocal told_s
+        if isinstance(news, Progress) and news.done not in {0, news.parts}:
+            if time.monotonic() - told_s < TOLD_EVERY_S:
+                return
+            told_s = time.monotonic()
+        progress.print(f"  {say(news)}", markup=False)
+
+    yield tell
 
 
 @contextmanager
@@ -177,6 +355,42 @@ def _count(steps: Sequence[Step]) -> str:
         (len(found.blocked), "blocked"),
     )
     return f"{len(steps)} step{'' if len(steps) == 1 else 's'}, {', '.join(f'{n} {what}' for n, what in told if n)}"
+
+
+def _print_report(own: Settings, report: Report, duration_s: float) -> None:
+    if report.did_nothing:
+        _print_in_line(own)
+    else:
+        out.print(f"Keyspace {own.cassandra_keyspace}: {len(report.steps)} steps in {duration_s:.1f} s")
+    for name in report.applied:
+        out.print(f"Migration {name} is applied")
+    for name in report.not_needed:
+        out.print(f"Migration {name} is not needed in a new keyspace")
+    for step in report.steps:
+        if step.follow_up:
+            out.print(f"Now, after {step.what}: {step.follow_up}", markup=False)
+    for step in report.left:
+        out.print(f"Left as it is: {step.what}, {step.why}; allow it by --allow {step.destroys}", markup=False)
+
+
+def _print_report_json(own: Settings, report: Report, duration_s: float) -> None:
+    click.echo(json.dumps({"keyspace": own.cassandra_keyspace, **asdict(report), "duration_s": duration_s}, indent=2))
+
+
+def _print_history(own: Settings, events: Sequence[histories.Event], begun: dict[str, list[str]]) -> None:
+    if not events:
+        out.print(f"Keyspace {own.cassandra_keyspace} has no history")
+    else:
+        table = Table("when, UTC", "what", "outcome", "s", "version", "by", box=None, pad_edge=False)
+        for event in events:
+            took = "" if event.duration_s is None else f"{event.duration_s:.1f}"
+            when = f"{event.at:%Y-%m-%d %H:%M:%S}"
+            table.add_row(when, event.what, event.outcome, took, event.store_version, event.holder)
+        out.print(table)
+    for name, lines in begun.items():
+        out.print(f"\nMigration {name} was begun and has not ended")
+        for line in lines:
+            out.print(f"  {line}")
 
 
 def _print_in_line(own: Settings) -> None:

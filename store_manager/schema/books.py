@@ -1,4 +1,4 @@
-"""The schema tools' own tables: the lock, the history, the migrations and how far their back-fills are.
+"""The schema tools' own tables: the lock, the history, the migrations and how far they are.
 
 They are declared here as Models, so that they are made as all others are, but they are no part of the store: the
 service knows none of them, and a plan neither adds them nor reports them. A sync makes them before it takes the lock,
@@ -7,9 +7,14 @@ which stands in one of them: their statements may be met by any number of first-
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cassandra.cqlengine import columns
 
 from store_manager.models.base import StoreModel
+
+if TYPE_CHECKING:
+    from store_manager.database.connections import Database
 
 
 class SchemaLock(StoreModel):
@@ -70,22 +75,30 @@ class SchemaMigration(StoreModel):
     duration_s = columns.Double()
 
 
-class SchemaBackfill(StoreModel):
-    """The parts of a back-fill that are done. Serves: going on after an interruption, and how far it is.
+class SchemaMark(StoreModel):
+    """A part of a migration that is done. Serves: going on after an interruption, and telling how far it is.
 
-    Plain, idempotent writes. A partition has a row for each part of the ring, 1,024 by default.
+    Plain, idempotent writes. A partition has a row for each statement and confirmation of a migration, and for each
+    part of its back-fills, 1,024 by default. A file that was changed has other marks.
     """
 
-    __table_name__ = "schema_backfills"
+    __table_name__ = "schema_marks"
 
     migration = columns.Text(partition_key=True)
     checksum = columns.Text(partition_key=True)
-    backfill = columns.Text(partition_key=True)
+    step = columns.Text(primary_key=True)
     part = columns.Integer(primary_key=True)
     parts = columns.Integer()
     rows = columns.BigInt()
     done_at = columns.DateTime()
+    holder = columns.Text()
 
 
-SCHEMA_MODELS: tuple[type[StoreModel], ...] = (SchemaLock, SchemaEvent, SchemaMigration, SchemaBackfill)
+SCHEMA_MODELS: tuple[type[StoreModel], ...] = (SchemaLock, SchemaEvent, SchemaMigration, SchemaMark)
 """Every Model of the schema tools."""
+
+
+def are_kept(database: Database, keyspace: str) -> bool:
+    """Tell whether a keyspace, as the driver knows it, has these tables."""
+    known = database.cluster.metadata.keyspaces.get(keyspace)
+    return known is not None and all(model.__table_name__ in known.tables for model in SCHEMA_MODELS)
