@@ -80,10 +80,10 @@ def sync(
         pending = migrations.choose_pending(known, migrations.read_records(database, keyspace))
         if not planned.allowing(terms.allow) and not pending:
             return Report(left=planned.destructive)
-    _make_books(database, settings, terms, tell)
+    made = _make_books(database, settings, terms, tell)
     hold = locks.hold(database, keyspace, PURPOSE, lease_s=settings.schema_lease_s, wait_s=terms.wait_s, tell=tell)
     with hold as lease:
-        return _Sync(Runner(database, settings, lease, terms, tell), models, known).run()
+        return _Sync(Runner(database, settings, lease, terms, tell), models, known).run(made)
 
 
 @dataclass
@@ -94,12 +94,15 @@ class _Sync:
     models: tuple[type[StoreModel], ...]
     known: list[Migration]
 
-    def run(self) -> Report:
+    def run(self, made: list[Step]) -> Report:
+        """Do what there is to do; `made` are the steps that made the keyspace ready to be locked."""
         database, settings, terms = self.runner.database, self.runner.settings, self.runner.terms
         learn_schema(database, terms.without)
         was_empty = migrations.is_empty(database, settings.cassandra_keyspace)
         # Before the first table is made: a sync that is interrupted leaves a keyspace that is empty no more.
         not_needed = self._pass_over() if was_empty else ()
+        if was_empty:
+            self.runner.done += [step for step in made if step.what.startswith("create keyspace")]
         planned = _plan(database, settings, self.models)
         pending = migrations.choose_pending(self.known, migrations.read_records(database, settings.cassandra_keyspace))
         for step in planned.runnable:
@@ -169,17 +172,19 @@ def _plan(database: Database, settings: Settings, models: tuple[type[StoreModel]
     return planned
 
 
-def _make_books(database: Database, settings: Settings, terms: Terms, tell: Callable[[News], object]) -> None:
-    """Make the keyspace and the tables in which the lock, the history and the migrations are kept.
+def _make_books(database: Database, settings: Settings, terms: Terms, tell: Callable[[News], object]) -> list[Step]:
+    """Make the keyspace and the tables in which the lock, the history and the migrations are kept; return the steps.
 
     Nobody can hold the lock before. A keyspace has no id, and each of these tables gets its id from its name: any
     number of first-comers make the same ones.
     """
     coordinator = database.cluster.get_control_connection_host()
-    for step in _plan_books(database, settings):
+    steps = _plan_books(database, settings)
+    for step in steps:
         require_nodes(database, terms.without)
         tell(step)
         send(database, step, coordinator, terms.without)
+    return steps
 
 
 def _plan_books(database: Database, settings: Settings) -> list[Step]:

@@ -124,7 +124,10 @@ def find_ids(database: Database, keyspace: str) -> set[tuple[str, uuid.UUID]]:
 def test_an_empty_cluster_gets_every_table_and_then_nothing_is_left_to_do(own: Settings, cluster: Database) -> None:
     synced = sync(cluster, own)
     tables = declare(MODELS)
-    assert [step.what for step in synced.steps] == [f"create table {table.name}" for table in tables]
+    assert [step.what for step in synced.steps] == [
+        f"create keyspace {own.cassandra_keyspace}",
+        *(f"create table {table.name}" for table in tables),
+    ]
     assert synced.was_empty
     for table in tables:
         write_and_read_every_column(cluster, own.cassandra_keyspace, table.name)
