@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: help
 help:  ## Show these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: $(INSTALLED)  ## Start the store on a real Cassandra of its own (NODES=3 for three nodes)
@@ -32,6 +32,10 @@ chaos: $(INSTALLED)  ## Sell while servers and nodes are killed and frozen, then
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure how fast one product sells, against other ways to sell it (ARGS="--seconds 10")
 	@$(BIN)/python -m benchmarks.hot_product $(ARGS)
+
+.PHONY: schema-drill
+schema-drill: $(INSTALLED)  ## Change the schema by twenty at once, among faults and under load (ARGS="--short")
+	@$(BIN)/python -m benchmarks.schema_drill $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED)  ## Check style, types and the way of the imports

@@ -380,13 +380,10 @@ def _print_report_json(own: Settings, report: Report, duration_s: float) -> None
 def _print_history(own: Settings, events: Sequence[histories.Event], begun: dict[str, list[str]]) -> None:
     if not events:
         out.print(f"Keyspace {own.cassandra_keyspace} has no history")
-    else:
-        table = Table("when, UTC", "what", "outcome", "s", "version", "by", box=None, pad_edge=False)
-        for event in events:
-            took = "" if event.duration_s is None else f"{event.duration_s:.1f}"
-            when = f"{event.at:%Y-%m-%d %H:%M:%S}"
-            table.add_row(when, event.what, event.outcome, took, event.store_version, event.holder)
-        out.print(table)
+    for event in events:  # no table, which would break what people copy
+        took = "" if event.duration_s is None else f" in {event.duration_s:.1f} s"
+        out.print(f"{event.at:%Y-%m-%d %H:%M:%S} UTC  {event.kind} {event.outcome}{took}: {event.what}", markup=False)
+        out.print(f"    by {event.holder}, version {event.store_version}", markup=False)
     for name, lines in begun.items():
         out.print(f"\nMigration {name} was begun and has not ended")
         for line in lines:

@@ -44,9 +44,6 @@ MARGIN = 1 / 3
 """The part of a lease that must be left when a statement is sent: by its end, the statement has to be carried out."""
 
 POLL_S = 0.5
-CONFIRMED_S = 0.5
-"""How old a renewal may be that still confirms the lease."""
-
 RELEASE_S = 5.0
 ATTEMPT_S = 10.0
 
@@ -167,13 +164,11 @@ class Lease:
     def require(self) -> None:
         """Return if a statement may be sent now; raises LockLost if others may hold the lock, or may soon.
 
-        To be called before each statement: unless the lease was confirmed just now, it is renewed first, so that
-        somebody who was made to give the lock up (`schema unlock`) notices.
+        To be called before each statement: the lease is renewed first, so that a holder that was made to give the
+        lock up (`schema unlock`) notices.
         """
-        if self._lost is None and _now_s() - self._renewed_at_s > CONFIRMED_S:
-            # If no answer comes, what is left of the lease decides.
-            with suppress(DatabaseUnavailable, OutcomeUnknown):
-                self._renew()
+        with suppress(DatabaseUnavailable, OutcomeUnknown):  # then what is left of the lease decides
+            self._renew()
         if self._lost is None and self._left_s() < MARGIN * self._state.lease_s:
             self._lost = "it could not be renewed in time"
         if self._lost is not None:

@@ -222,7 +222,7 @@ def test_a_back_fill_copies_every_row_and_never_over_what_was_written_meanwhile(
             written.append(box)
 
     def start_writing(news: News) -> None:
-        if isinstance(news, Progress) and news.done == 0:
+        if isinstance(news, Progress) and writer.ident is None:
             writer.start()
 
     writer = threading.Thread(target=write_both_forms)
@@ -281,7 +281,7 @@ def test_rows_owned_by_conditional_writes_are_changed_by_them_and_no_change_of_o
     renamer = threading.Thread(target=rename)
 
     def start_renaming(news: News) -> None:
-        if isinstance(news, Progress) and news.done == 0:
+        if isinstance(news, Progress) and renamer.ident is None:
             renamer.start()
 
     try:
