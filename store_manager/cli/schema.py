@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from store_manager.database.connections import Database
+    from store_manager.schema.migrations import Migration
     from store_manager.schema.runs import News
     from store_manager.schema.steps import Step
     from store_manager.settings import Settings
@@ -45,10 +46,19 @@ progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead, for machines.")
 
+where_migrations_are = click.option(
+    "--migrations",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of the migrations, instead of SCHEMA_MIGRATIONS.",
+)
+
 
 @click.group()
 def schema() -> None:
     """Bring a keyspace in line with the Models.
+
+    To deploy a new version: see what `plan` prints, run `sync`, then start the new version of the service.
 
     Which cluster and which keyspace, the settings CASSANDRA_… say (see `store-manager settings`). An error is one line
     on standard error and exit status 1.
@@ -56,9 +66,12 @@ def schema() -> None:
 
 
 @schema.command("plan")
+@where_migrations_are
 @as_json
-def show_plan(*, as_json: bool) -> None:
+def show_plan(*, directory: Path | None, as_json: bool) -> None:
     """Print the exact CQL of every difference, in order, how safe each step is, and why; change nothing.
+
+    Then it names the migrations that are pending, which sync runs after what the Models add.
 
     \b
     safe              done in a moment; sync runs it
@@ -76,10 +89,11 @@ def show_plan(*, as_json: bool) -> None:
     """  # noqa: D301 - how click is told not to wrap these lines
     with _connected() as (database, own):
         planned = plan(database, own)
+        pending = migrations.find_pending(database, own, directory)
     if as_json:
-        _print_json(own, planned.steps, remarks=list(planned.remarks))
+        _print_json(own, planned.steps, remarks=list(planned.remarks), pending=[one.name for one in pending])
     else:
-        _print_plan(own, planned)
+        _print_plan(own, planned, pending)
     if planned.blocked:
         raise SystemExit(1)
 
@@ -90,9 +104,12 @@ def show_plan(*, as_json: bool) -> None:
     is_flag=True,
     help="Do not mind what no Model declares: columns, indexes and tables beyond them, options that were set by hand.",
 )
+@where_migrations_are
 @as_json
-def run_check(*, despite_leftovers: bool, as_json: bool) -> None:
+def run_check(*, despite_leftovers: bool, directory: Path | None, as_json: bool) -> None:
     """Tell whether the keyspace is as the Models and the settings say, for pipelines; change nothing.
+
+    A migration that is pending counts as a difference.
 
     \b
     Exit status:
@@ -102,25 +119,21 @@ def run_check(*, despite_leftovers: bool, as_json: bool) -> None:
     """  # noqa: D301 - how click is told not to wrap these lines
     with _connected() as (database, own):
         planned = plan(database, own)
+        pending = migrations.find_pending(database, own, directory)
     steps = planned.lacking if despite_leftovers else planned.steps
     if as_json:
-        _print_json(own, steps, in_line=not steps)
+        in_line = not (steps or pending)
+        _print_json(own, steps, in_line=in_line, pending=[migration.name for migration in pending])
     elif steps:
         out.print(f"Keyspace {own.cassandra_keyspace} is not in line with the Models: {_count(steps)}", markup=False)
         for step in steps:
             out.print(f"  {step.what} ({_say_safety(step)}): {step.why}", markup=False)
-    else:
+    elif not pending:
         _print_in_line(own)
-    if steps:
+    if not as_json:
+        _print_pending(pending)
+    if steps or pending:
         raise SystemExit(1)
-
-
-where_migrations_are = click.option(
-    "--migrations",
-    "directory",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory of the migrations, instead of SCHEMA_MIGRATIONS.",
-)
 
 
 @schema.command("sync")
@@ -315,10 +328,10 @@ def _connected() -> Iterator[tuple[Database, Settings]]:
         database.close()
 
 
-def _print_plan(own: Settings, planned: Plan) -> None:
-    if planned.is_in_line:
+def _print_plan(own: Settings, planned: Plan, pending: Sequence[Migration]) -> None:
+    if planned.is_in_line and not pending:
         _print_in_line(own)
-    else:
+    if not planned.is_in_line:
         table = Table("", "step", "how safe", box=None, pad_edge=False)
         for number, step in enumerate(planned.steps, start=1):
             table.add_row(str(number), Text(step.what), f"{step.safety}{', only if allowed' if step.destroys else ''}")
@@ -330,6 +343,12 @@ def _print_plan(own: Settings, planned: Plan) -> None:
         out.print(f"Note: {remark}", markup=False)
     if not planned.is_in_line:
         out.print(f"Keyspace {own.cassandra_keyspace}: {_count(planned.steps)}", markup=False)
+    _print_pending(pending)
+
+
+def _print_pending(pending: Sequence[Migration]) -> None:
+    for migration in pending:
+        out.print(f"Pending: migration {migration.name}, {migration.title}", markup=False)
 
 
 def _print_step(number: int, step: Step) -> None:

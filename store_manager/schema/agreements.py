@@ -27,11 +27,25 @@ AGREEMENT_S = 20.0
 POLL_S = 0.2
 
 
+GIVEN_UP_S = 30.0
+"""How long the driver may take to give up a node that hangs: its heartbeats need 10 s."""
+
+
 def require_nodes(database: Database, without: Collection[str] = ()) -> None:
     """Return once every node answers; raises NodeAway, which says which one does not, after `SILENCE_S`.
 
-    `without` are the addresses of nodes that are known to be gone, which nobody waits for.
+    `without` are the addresses of nodes that are known to be gone. For them, it returns once the driver has given them
+    up, too, which else waits for each of them after each statement.
     """
+    _require_answers(database, without)
+    end_s = time.monotonic() + GIVEN_UP_S
+    while any(node.up and not node.schema_version and node.address in without for node in _ask(database, ())):
+        if time.monotonic() > end_s:
+            return
+        time.sleep(POLL_S)
+
+
+def _require_answers(database: Database, without: Collection[str]) -> None:
     end_s = time.monotonic() + SILENCE_S
     while silent := [node.address for node in _ask(database, without) if not node.schema_version]:
         if time.monotonic() > end_s:
@@ -56,14 +70,14 @@ def require_agreement(database: Database, without: Collection[str] = ()) -> None
         time.sleep(POLL_S)
 
 
-def learn_schema(database: Database, without: Collection[str] = ()) -> None:
-    """Let the driver read the schema anew, after the nodes that answer agree on it.
+def learn_schema(database: Database) -> None:
+    """Let the driver read the schema anew, after the nodes that are up agree on it.
 
     Raises SchemaDisagreement if they don't in time, DatabaseUnavailable if the connection is lost.
     """
     try:
         # The driver asks about the nodes of other data centres, too.
-        if not database.cluster.control_connection.wait_for_schema_agreement() and not without:
+        if not database.cluster.control_connection.wait_for_schema_agreement():
             raise explain_disagreement(database)
         database.cluster.refresh_schema_metadata(max_schema_agreement_wait=0)
     except DRIVER_ERRORS as error:

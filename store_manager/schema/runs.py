@@ -139,6 +139,6 @@ def send(database: Database, step: Step, coordinator: Any, without: Collection[s
             f"Nobody knows whether this step happened: {step.what}. Once the nodes answer, run the sync again: it "
             "goes on from what there is then",
         ) from error
-    if not result.response_future.is_schema_agreed and not without:  # the driver has waited already
+    if not result.response_future.is_schema_agreed:  # the driver has waited already
         raise explain_disagreement(database)
     require_agreement(database, without)

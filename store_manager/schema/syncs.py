@@ -74,7 +74,7 @@ def sync(
     keyspace = settings.cassandra_keyspace
     known = migrations.read_migrations(migrations.find_directory(settings, terms.migrations))
     require_nodes(database, terms.without)
-    learn_schema(database, terms.without)
+    learn_schema(database)
     if not migrations.is_empty(database, keyspace) and not _plan_books(database, settings):
         planned = _plan(database, settings, models)
         pending = migrations.choose_pending(known, migrations.read_records(database, keyspace))
@@ -97,7 +97,7 @@ class _Sync:
     def run(self, made: list[Step]) -> Report:
         """Do what there is to do; `made` are the steps that made the keyspace ready to be locked."""
         database, settings, terms = self.runner.database, self.runner.settings, self.runner.terms
-        learn_schema(database, terms.without)
+        learn_schema(database)
         was_empty = migrations.is_empty(database, settings.cassandra_keyspace)
         # Before the first table is made: a sync that is interrupted leaves a keyspace that is empty no more.
         not_needed = self._pass_over() if was_empty else ()
@@ -117,7 +117,7 @@ class _Sync:
             if step in destructive or pending:
                 self.runner.run(step)
         left = tuple(step for step in planned.destructive if step.destroys not in terms.allow)
-        learn_schema(database, terms.without)
+        learn_schema(database)
         applied = tuple(migration.name for migration in pending)
         return Report(tuple(self.runner.done), applied, not_needed, left, was_empty=was_empty)
 
