@@ -176,6 +176,10 @@ def run_sync(
         _print_report_json(own, report, duration_s)
     else:
         _print_report(own, report, duration_s)
+        destroyed = {step.destroys for step in report.steps}
+        for name in allow:
+            if name not in destroyed:
+                out.print(f"There was nothing to destroy under the name {name}", markup=False)
 
 
 @schema.command("history")

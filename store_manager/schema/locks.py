@@ -258,8 +258,11 @@ def _wait(
                 f"The lock of the schema could not be had: {watch.seen}. Wait for it, or, if that process is gone for "
                 "certain, take it away by `store-manager schema unlock`"
             )
-        if watch.is_news:
+        if failed is not None and not watch.has_failed:
+            tell(f"The lock of the schema can't be read or taken yet: {failed}")
+        elif watch.is_news:
             tell(f"Waiting for the lock of the schema: {watch.seen}")
+        watch.has_failed = failed is not None
         time.sleep(random.uniform(POLL_S / 2, POLL_S))  # noqa: S311 - spreads those who wait, keeps no secret
 
 
@@ -282,6 +285,7 @@ class _Watch:
         self.holder_id = holder_id
         self.seen: LockState | None = None
         self.is_news = False
+        self.has_failed = False
         self._since_s = 0.0
 
     def may_take(self, seen: LockState | None) -> bool:

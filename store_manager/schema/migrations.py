@@ -19,6 +19,7 @@ import store_manager
 from store_manager import __version__
 from store_manager.errors import SettingError
 from store_manager.schema.attempts import insist
+from store_manager.schema.comparisons import TOOL_TABLES
 from store_manager.schema.faults import MigrationChanged, MigrationInvalid
 from store_manager.schema.histories import APPLIED, BEGUN, BOOK, NOT_NEEDED
 
@@ -150,7 +151,7 @@ def read_records(database: Database, keyspace: str) -> dict[str, Record]:
     columns = ", ".join(Record.__dataclass_fields__)
     cql = f"SELECT {columns} FROM {keyspace}.schema_migrations WHERE book = %(book)s"  # noqa: S608
     rows = insist(lambda: list(database.session.execute(cql, {"book": BOOK})))
-    return {row["name"]: Record(**row) for row in rows}
+    return {row["name"]: Record(**{**row, "outcome": row["outcome"] or BEGUN}) for row in rows}
 
 
 def choose_pending(migrations: Iterable[Migration], records: Mapping[str, Record]) -> list[Migration]:
@@ -194,7 +195,7 @@ def find_pending(database: Database, settings: Settings, chosen: Path | None = N
 def is_empty(database: Database, keyspace: str) -> bool:
     """Tell whether the keyspace, as the driver knows it, has no tables but those of the schema's tools."""
     known = database.cluster.metadata.keyspaces.get(keyspace)
-    return known is None or all(name.startswith("schema_") for name in known.tables)
+    return known is None or all(name.startswith(TOOL_TABLES) for name in known.tables)
 
 
 class Journal:
@@ -213,8 +214,8 @@ class Journal:
         self._began_s = time.monotonic()
 
     def begin(self) -> None:
-        """Record that it has begun."""
-        self._write(outcome=BEGUN, begun_at=_now())
+        """Record that it has begun; written late, that does not undo its end."""
+        self._write(begun_at=_now())
 
     def end(self, outcome: str) -> None:
         """Record that nothing of it is left to do; the duration is that of the last run."""
