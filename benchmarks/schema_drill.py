@@ -32,7 +32,7 @@ from store_manager import logs
 from store_manager.database.connections import open_database
 from store_manager.errors import StoreError
 from store_manager.lab.clusters import Cluster
-from store_manager.schema.runs import say
+from store_manager.schema.runs import Terms, say
 from store_manager.schema.syncs import sync
 from store_manager.settings import Settings
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from benchmarks.crowds import Comer
+    from store_manager.schema.runs import News
 
 NETWORK, NODES, HEAP_MB = "127.0.7", 3, 384
 RUN = stages.LAB / "schema-drill"
@@ -172,32 +173,36 @@ def drill_nodes(cluster: Cluster, _size: Size) -> Iterator[Row]:
 
 def _without_a_node(cluster: Cluster, name: str, away: Callable[[int], None], back: Callable[[int], None]) -> Row:
     settings, last = settings_of(cluster), cluster.nodes[-1]
-    with _syncing(settings) as attempt:
-        away(last.number)
-        try:
-            refused = attempt()
-            if last.address not in refused:
-                raise DrillError(f"A sync with a node {name} did not say so: {refused or 'it worked'}")
-            with witness(settings) as looking:
-                if looking.find_ids():
-                    raise DrillError(f"A sync with a node {name} was half done: {looking.find_ids()}")
-        finally:
-            back(last.number)
-        took_s = _sync_until_it_works(attempt)
+    left_out = settings_of(cluster)
+    away(last.number)
+    try:
+        refused = _attempt(settings)
+        if last.address not in refused:
+            raise DrillError(f"A sync with a node {name} did not say so: {refused or 'it worked'}")
         with witness(settings) as looking:
+            if looking.find_ids():
+                raise DrillError(f"A sync with a node {name} was half done: {looking.find_ids()}")
+        failed = _attempt(left_out, without=(last.address,))
+        if failed:
+            raise DrillError(f"A sync without a node that was {name} failed: {failed}")
+    finally:
+        back(last.number)
+    took_s = _sync_until_it_works(settings)
+    for one in (settings, left_out):
+        with witness(one) as looking:
             _wait_until_whole(looking)
-    return {"drill": f"node {name}", "said": refused, "once_it_was_back_s": took_s}
+    return {"drill": f"node {name}", "said": refused, "without_it": "worked", "once_it_was_back_s": took_s}
 
 
 def _with_disagreement(cluster: Cluster) -> Row:
     settings, address = settings_of(cluster), cluster.nodes[-1].address
-    with _syncing(settings) as attempt, witness(settings) as looking:
+    with witness(settings) as looking:
         host = next(one for one in looking.database.cluster.metadata.all_hosts() if one.address == address)
         looking.database.raw.execute(
             f"UPDATE system.local SET schema_version = {uuid4()} WHERE key = 'local'",  # noqa: S608
             host=host,
         )
-        refused = attempt()
+        refused = _attempt(settings)
         if "do not agree" not in refused or looking.find_ids():
             raise DrillError(f"A sync among nodes that do not agree went on: {refused} {looking.find_ids()}")
         # Any change of the schema makes a node tell its own anew.
@@ -205,31 +210,30 @@ def _with_disagreement(cluster: Cluster) -> Row:
             f"CREATE KEYSPACE {settings.cassandra_keyspace}_aside WITH replication = "
             "{'class': 'NetworkTopologyStrategy', 'dc1': 3}"
         )
-        took_s = _sync_until_it_works(attempt)
+        took_s = _sync_until_it_works(settings)
         _wait_until_whole(looking)
     return {"drill": "disagreement", "said": refused, "once_it_was_back_s": took_s}
 
 
-@contextmanager
-def _syncing(settings: Settings) -> Iterator[Callable[[], str]]:
-    """Give a way to sync in this process that returns what it said when it failed."""
-
-    def attempt() -> str:
-        database = open_database(settings)
-        try:
-            sync(database, settings, tell=lambda news: console.print(f"    {say(news)}", markup=False))
-        except StoreError as error:
-            return error.message
-        finally:
-            database.close()
-        return ""
-
-    yield attempt
+def _attempt(settings: Settings, without: tuple[str, ...] = ()) -> str:
+    """Sync in this process, and return what it said if it failed."""
+    database = open_database(settings)
+    try:
+        sync(database, settings, terms=Terms(without=without), tell=_tell)
+    except StoreError as error:
+        return error.message
+    finally:
+        database.close()
+    return ""
 
 
-def _sync_until_it_works(attempt: Callable[[], str]) -> float:
+def _tell(news: News) -> None:
+    console.print(f"    {say(news)}", markup=False)
+
+
+def _sync_until_it_works(settings: Settings) -> float:
     began_s = time.monotonic()
-    while failed := attempt():
+    while failed := _attempt(settings):
         if time.monotonic() > began_s + BACK_S:
             raise DrillError(f"The sync does not work although every node is back: {failed}")
         time.sleep(POLL_S)

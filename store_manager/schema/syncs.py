@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from store_manager.errors import StoreError
 from store_manager.models import MODELS
 from store_manager.schema import locks, migrations
-from store_manager.schema.agreements import learn_schema, require_nodes
+from store_manager.schema.agreements import learn_schema, require_agreement, require_nodes
 from store_manager.schema.books import SCHEMA_MODELS
 from store_manager.schema.faults import MigrationFailed, SchemaRefused
 from store_manager.schema.histories import APPLIED, MIGRATION, NOT_NEEDED, Entry, Event, record
@@ -73,8 +73,7 @@ def sync(
     terms = terms or Terms()
     keyspace = settings.cassandra_keyspace
     known = migrations.read_migrations(migrations.find_directory(settings, terms.migrations))
-    require_nodes(database, terms.without)
-    learn_schema(database)
+    _look(database, terms)
     if not migrations.is_empty(database, keyspace) and not _plan_books(database, settings):
         planned = _plan(database, settings, models)
         pending = migrations.choose_pending(known, migrations.read_records(database, keyspace))
@@ -97,7 +96,7 @@ class _Sync:
     def run(self, made: list[Step]) -> Report:
         """Do what there is to do; `made` are the steps that made the keyspace ready to be locked."""
         database, settings, terms = self.runner.database, self.runner.settings, self.runner.terms
-        learn_schema(database)
+        _look(database, terms)
         was_empty = migrations.is_empty(database, settings.cassandra_keyspace)
         # Before the first table is made: a sync that is interrupted leaves a keyspace that is empty no more.
         not_needed = self._pass_over() if was_empty else ()
@@ -154,6 +153,13 @@ class _Sync:
     def _journal(self, migration: Migration) -> Journal:
         runner = self.runner
         return Journal(runner.database, runner.settings.cassandra_keyspace, migration, runner.lease.holder)
+
+
+def _look(database: Database, terms: Terms) -> None:
+    """Know the schema, after every node has said that it has the same one."""
+    require_nodes(database, terms.without)
+    require_agreement(database, terms.without)
+    learn_schema(database)
 
 
 def _say(migration: Migration) -> str:

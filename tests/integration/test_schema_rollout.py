@@ -1,4 +1,4 @@
-"""Version N of the service and N+1 side by side, during a sync and a back-fill under load; in full: `make schema-drill`."""
+"""Version N of the service and N+1 side by side, during a sync and a back-fill: `make schema-drill` in small."""
 
 from __future__ import annotations
 
