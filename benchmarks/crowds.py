@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,11 @@ import psutil
 
 from benchmarks.faults import environment
 from store_manager.database.connections import open_database
+from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.errors import StoreError
 from store_manager.models import MODELS
 from store_manager.schema import histories, locks
+from store_manager.schema.agreements import require_nodes
 from store_manager.schema.tables import declare, identify
 
 if TYPE_CHECKING:
@@ -156,19 +158,21 @@ class Witness:
         raise DrillError(f"None of the crowd holds the lock: {state}")
 
     def find_ids(self) -> dict[str, set[UUID]]:
-        """Return the ids that each table of the store has, over all nodes."""
+        """Return the ids that each table of the store has, over all nodes that answer."""
         query = (
             "SELECT table_name, id FROM system_schema.tables "  # noqa: S608 - our own keyspace
             f"WHERE keyspace_name = '{self.settings.cassandra_keyspace}'"
         )
         found: dict[str, set[UUID]] = {}
         for host in self.database.cluster.metadata.all_hosts():
-            for row in self.database.raw.execute(query, host=host):
-                found.setdefault(row["table_name"], set()).add(row["id"])
+            with suppress(*DRIVER_ERRORS):
+                for row in self.database.raw.execute(query, host=host):
+                    found.setdefault(row["table_name"], set()).add(row["id"])
         return {name: ids for name, ids in found.items() if not name.startswith("schema_")}
 
     def require_whole(self) -> None:
         """Raise DrillError unless every table is there on every node, once, and was made by one step."""
+        require_nodes(self.database)
         keyspace = self.settings.cassandra_keyspace
         expected = {table.name: {identify(keyspace, table.name)} for table in declare(MODELS)}
         if self.find_ids() != expected:

@@ -1,4 +1,4 @@
-"""Several processes that sync at once: one works, and when it is frozen another goes on. In full: `make schema-drill`."""
+"""Several processes sync at once: one works, and when it is frozen another goes on. In full: `make schema-drill`."""
 
 from __future__ import annotations
 
