@@ -53,6 +53,7 @@ def test_a_column_that_is_added_by_one_line_is_planned_stored_accepted_answered_
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:
     shutil.copytree(PACKAGE, tmp_path / "store_manager", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "migrations").mkdir()
     products = tmp_path / "store_manager" / "models" / "products.py"
     text = products.read_text(encoding="utf-8")
     assert text.count(MARK) == 1
