@@ -74,11 +74,10 @@ def sync(
     keyspace = settings.cassandra_keyspace
     known = migrations.read_migrations(migrations.find_directory(settings, terms.migrations))
     _look(database, terms)
-    if not migrations.is_empty(database, keyspace) and not _plan_books(database, settings):
-        planned = _plan(database, settings, models)
-        pending = migrations.choose_pending(known, migrations.read_records(database, keyspace))
-        if not planned.allowing(terms.allow) and not pending:
-            return Report(left=planned.destructive)
+    planned = _plan(database, settings, models)
+    pending = migrations.choose_pending(known, migrations.read_records(database, keyspace))
+    if not (migrations.is_empty(database, keyspace) or planned.allowing(terms.allow) or pending):
+        return Report(left=planned.destructive)
     made = _make_books(database, settings, terms, tell)
     hold = locks.hold(database, keyspace, PURPOSE, lease_s=settings.schema_lease_s, wait_s=terms.wait_s, tell=tell)
     with hold as lease:

@@ -77,3 +77,5 @@ def test_nodes_that_do_not_agree_are_named_with_what_each_has() -> None:
 def test_a_node_that_does_not_say_which_schema_it_has_does_not_agree() -> None:
     with pytest.raises(SchemaDisagreement, match=f"{B} does not answer"):
         require_agreement(cluster((node(A, "x"), node(B, None))))
+    with pytest.raises(SchemaDisagreement, match=f"{A} does not answer"):
+        require_agreement(cluster((node(A, None),)))

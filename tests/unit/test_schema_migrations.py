@@ -80,12 +80,13 @@ def test_two_files_with_one_number_are_named(tmp_path: Path) -> None:
         read_migrations(tmp_path)
 
 
-def test_a_file_that_was_changed_has_another_checksum_at_once(tmp_path: Path) -> None:
-    path = file(tmp_path, "0001_one.py")
+def test_a_file_that_was_changed_has_another_checksum_and_does_something_else_at_once(tmp_path: Path) -> None:
+    path = file(tmp_path, "0001_one.py", FINE.replace("pass", "return 1"))
     (before,) = read_migrations(tmp_path)
-    path.write_text(FINE.replace("pass", "1234"), encoding="utf-8")
+    path.write_text(FINE.replace("pass", "return 2"), encoding="utf-8")
     (after,) = read_migrations(tmp_path)
     assert before.checksum != after.checksum
+    assert (before.migrate(None), after.migrate(None)) == (1, 2)  # type: ignore[func-returns-value]
 
 
 def test_what_is_applied_or_not_needed_is_not_pending_and_what_was_only_begun_is() -> None:

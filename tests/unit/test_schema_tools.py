@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 from uuid import UUID, uuid4
@@ -143,3 +144,11 @@ def test_what_is_left_is_destroyed_only_if_a_person_agrees(monkeypatch: pytest.M
     assert (report.steps, report.left, terms[-1].allow) == ((DROP,), (), ("column:a.b",))
     report, terms, _ = sync_and_ask(monkeypatch, [Report(left=(DROP,))], "n\n")
     assert (report.steps, report.left, len(terms)) == ((), (DROP,), 1)
+
+
+def test_a_person_is_asked_about_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = replace(DROP, destroys="column:a.c")
+    outcomes = [Report(left=(DROP, other)), Report(steps=(DROP,), left=(other,))]
+    report, _, asked = sync_and_ask(monkeypatch, outcomes, "y\nn\n")
+    assert (report.steps, report.left) == ((DROP,), (other,))
+    assert asked.count("Shall it?") == 2
