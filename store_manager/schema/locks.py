@@ -183,7 +183,14 @@ class Lease:
         self._thread.join()
         if self._lost is None:
             with suppress(DatabaseUnavailable, OutcomeUnknown), deadline(RELEASE_S):
-                release(self._database, self._keyspace, self._state)
+                self._give_back(self._state)
+
+    def _give_back(self, state: LockState) -> None:
+        while not release(self._database, self._keyspace, state):
+            found = find_lock(self._database, self._keyspace, serial=True)
+            if found is None or found.holder_id != state.holder_id:
+                return
+            state = found  # a renewal that was interrupted before its answer came
 
     def _left_s(self) -> float:
         return self._renewed_at_s + self._state.lease_s - _now_s()

@@ -155,6 +155,18 @@ def test_a_taking_and_a_renewal_that_were_carried_out_without_an_answer_are_reco
         assert lease._lost is None
 
 
+def test_a_lock_whose_last_renewal_got_no_answer_is_given_back(
+    own: Settings, cluster: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with holding(cluster, own) as lease:
+        vanish(lease)
+        monkeypatch.setattr(locks, "_take", silent_after(locks._take))
+        lease.require()
+        monkeypatch.undo()
+    with holding(cluster, own, wait_s=0):
+        pass
+
+
 def run_cli(own: Settings, *arguments: str, typed: str = "") -> Any:
     environment = {
         "CASSANDRA_HOSTS": ",".join(own.cassandra_hosts),
