@@ -27,22 +27,16 @@ AGREEMENT_S = 20.0
 POLL_S = 0.2
 
 
-GIVEN_UP_S = 30.0
-"""How long the driver may take to give up a node that hangs: its heartbeats need 10 s."""
-
-
 def require_nodes(database: Database, without: Collection[str] = ()) -> None:
     """Return once every node answers; raises NodeAway, which says which one does not, after `SILENCE_S`.
 
-    `without` are the addresses of nodes that are known to be gone. For them, it returns once the driver has given them
-    up, too, which else waits for each of them after each statement.
+    `without` are the addresses of nodes that are known to be gone. The driver, too, gives up those that do not answer:
+    else it would wait for each of them after each statement.
     """
     _require_answers(database, without)
-    end_s = time.monotonic() + GIVEN_UP_S
-    while any(node.up and not node.schema_version and node.address in without for node in _ask(database, ())):
-        if time.monotonic() > end_s:
-            return
-        time.sleep(POLL_S)
+    gone = [node.address for node in _ask(database, ()) if not node.schema_version and node.address in without]
+    if gone:
+        database.give_up(gone)
 
 
 def _require_answers(database: Database, without: Collection[str]) -> None:

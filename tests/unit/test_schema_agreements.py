@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from unittest.mock import Mock
 
 import pytest
@@ -56,12 +56,11 @@ def test_a_node_that_is_known_to_be_gone_is_not_waited_for() -> None:
     require_agreement(cluster((node(A, "x"), node(B, None, up=False))), without=(B,))
 
 
-def test_a_node_that_hangs_and_is_left_out_is_waited_for_until_the_driver_has_given_it_up() -> None:
-    hanging, given_up = (node(A, "x"), node(B, None)), (node(A, "x"), node(B, None, up=False))
-    moments = [hanging, hanging, hanging, given_up]
-    database = cluster(*moments)
-    require_nodes(database, without=(B,))
-    assert database.health().nodes == given_up
+def test_of_the_nodes_that_are_left_out_the_driver_gives_up_those_that_do_not_answer() -> None:
+    database = cluster((node(A, "x"), node(B, None), node("10.0.0.3", "x")))
+    require_nodes(database, without=(B, "10.0.0.3"))
+    cast("Mock", database.give_up).assert_called_once_with([B])
+    require_nodes(cluster((node(A, "x"),)), without=(B,))
 
 
 def test_nodes_that_agree_after_a_while_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
