@@ -54,18 +54,30 @@ where_migrations_are = click.option(
 )
 
 
-@click.group()
+class _InOrder(click.Group):
+    """Verbs in the order in which a deployment needs them."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the verbs as they stand in this file."""
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder)
 def schema() -> None:
     """Bring a keyspace in line with the Models.
 
-    To deploy a new version: see what `plan` prints, run `sync`, then start the new version of the service.
+    \b
+    To deploy a new version, from its checkout or its image:
+    1. store-manager schema plan    see what would be run, how safe it is, and why
+    2. store-manager schema sync    run it; whatever stops it, run it again
+    3. start the new version of the service, one server after the other
 
     Which cluster and which keyspace, the settings CASSANDRA_… say (see `store-manager settings`). An error is one line
     on standard error and exit status 1.
-    """
+    """  # noqa: D301 - how click is told not to wrap these lines
 
 
-@schema.command("plan")
+@schema.command("plan", short_help="Print what sync would run; change nothing.")
 @where_migrations_are
 @as_json
 def show_plan(*, directory: Path | None, as_json: bool) -> None:
@@ -98,7 +110,7 @@ def show_plan(*, directory: Path | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@schema.command("check")
+@schema.command("check", short_help="Exit with 1 if anything differs, for pipelines.")
 @click.option(
     "--despite-leftovers",
     is_flag=True,
@@ -136,14 +148,16 @@ def run_check(*, despite_leftovers: bool, directory: Path | None, as_json: bool)
         raise SystemExit(1)
 
 
-@schema.command("sync")
+@schema.command("sync", short_help="Run what plan prints, then the pending migrations.")
 @click.option("--allow", multiple=True, metavar="NAME", help="Destroy this (column:products.colour); repeatable.")
 @click.option("--confirm", multiple=True, metavar="NAME", help="Confirm what a migration asks for; repeatable.")
 @click.option("--without", multiple=True, metavar="ADDRESS", help="Leave out this node, which is gone; repeatable.")
 @click.option(
     "--wait-s", type=click.FloatRange(min=0), default=600, show_default=True, help="How long to wait for the lock."
 )
-@click.option("--rows-per-s", type=click.IntRange(min=0), default=0, help="Back-fill no faster; 0, as it is: no limit.")
+@click.option(
+    "--rows-per-s", type=click.IntRange(min=0), default=0, show_default=True, help="Back-fill no faster; 0: no limit."
+)
 @where_migrations_are
 @as_json
 def run_sync(
@@ -158,15 +172,20 @@ def run_sync(
 ) -> None:
     """Run what `plan` prints: first what the Models add, then the migrations that are pending, in their order.
 
-    To deploy: see `plan`, run `sync`, then start the new version of the service.
-
     One sync works at a time; others wait for it. Each statement is agreed on by all nodes before the next. Where
     nothing is missing it does nothing. Whatever stops it, Ctrl-C and kill -9 included, run it again: it goes on from
     what there is then.
 
     Nothing is destroyed unless it is named by --allow or, on a terminal, agreed to; `plan` prints the names. Every
     node has to answer, but those named by --without.
-    """
+
+    \b
+    Exit status:
+    0    the keyspace is as the Models say, but for what nobody has allowed
+    1    an error, which is one line on standard error
+    2    the command was not understood
+    130  interrupted (143 by SIGTERM); run it again
+    """  # noqa: D301 - how click is told not to wrap these lines
     terms = Terms(allow, confirm, without, wait_s, rows_per_s, directory)
     started = time.monotonic()
     with _connected() as (database, own), _interruptible(), _telling() as tell:
@@ -182,7 +201,7 @@ def run_sync(
                 out.print(f"There was nothing to destroy under the name {name}", markup=False)
 
 
-@schema.command("history")
+@schema.command("history", short_help="Print what was done, when, by whom.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many events, at most.")
 @as_json
 def show_history(*, limit: int, as_json: bool) -> None:
@@ -210,7 +229,7 @@ def show_history(*, limit: int, as_json: bool) -> None:
         _print_history(own, events, begun)
 
 
-@schema.command("unlock")
+@schema.command("unlock", short_help="Take the lock from a process that is gone.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def unlock(*, yes: bool) -> None:
     """Take the lock away from a process that is gone, so that the next sync need not wait its lease out.
@@ -232,7 +251,7 @@ def unlock(*, yes: bool) -> None:
         out.print(f"The lock of keyspace {keyspace} is free ({state})")
 
 
-@schema.command("new")
+@schema.command("new", short_help="Write the skeleton of a migration.")
 @click.argument("title")
 @where_migrations_are
 def write_migration(title: str, directory: Path | None) -> None:
