@@ -30,9 +30,14 @@ _READ_AS = {
     ("timestamp", "bigint"),
     ("ascii", "text"),
     ("timeuuid", "uuid"),
-    *((simple, "blob") for simple in ("ascii", "date", "decimal", "smallint", "text", "varint")),
+    *(
+        (simple, "blob")
+        for simple in ("ascii", "date", "decimal", "inet", "smallint", "text", "time", "tinyint", "varint")
+    ),
 }
 """Types that a dropped column had, and others under which Cassandra takes its name back: tried, one pair at a time."""
+
+_NOT_ALONE = "Cassandra 4.1 takes no statement that changes this option and nothing else of a table"
 
 _NO_ID_TWICE = "use this name for no other table of this keyspace: the id would come back, and lost rows with it"
 
@@ -52,7 +57,12 @@ def change_table(keyspace: str, table: Table, existing: Existing, known_options:
     refused = {step.what: step for step in _refuse_columns(table, shape, existing.dropped)}
     noted = [_describe(keyspace, table, cql) for cql in note_table(keyspace, table.model, existing.metadata)]
     steps = [refused.get(step.what, step) for step in noted]
-    return [*blocked, *steps, *_refuse_options(table, known_options), *_set_options(keyspace, table, existing)]
+    return [
+        *blocked,
+        *steps,
+        *_refuse_options(table, known_options, existing.options),
+        *_set_options(keyspace, table, existing),
+    ]
 
 
 def remark_on_table(keyspace: str, table: Table, existing: Existing) -> list[str]:
@@ -63,6 +73,11 @@ def remark_on_table(keyspace: str, table: Table, existing: Existing) -> list[str
             f"Table {table.name} was made by something else: its id is {existing.id}, not the one that follows from "
             "its name. It works as any other, and no statement changes an id"
         )
+    remarks += [
+        f"Table {table.name} has an option that no Model declares: {options.tell([one])} as by default; {_NOT_ALONE}"
+        for one in options.find_set_by_hand(table.options, existing.options)
+        if one.name == options.UNHEARD
+    ]
     if existing.metadata.triggers:
         remarks.append(f"Table {table.name} has triggers, which no Model declares: {_list(existing.metadata.triggers)}")
     return remarks
@@ -167,16 +182,21 @@ def _may_come_back(column: Column, dropped: Column) -> bool:
     return same and column.is_static == dropped.is_static
 
 
-def _refuse_options(table: Table, known: Collection[str]) -> list[Step]:
-    unknown = [name for name in table.options if name not in known]
-    why = "no such option is known to this cluster"
-    return [Step(f"set {name} of {table.name}", "", why, Safety.REFUSED) for name in unknown]
+def _refuse_options(table: Table, known: Collection[str], existing: Mapping[str, Any] | None = None) -> list[Step]:
+    reasons = {name: "no such option is known to this cluster" for name in table.options if name not in known}
+    if existing is not None:
+        kept = "the nodes take the statement and keep nothing: their configuration has cdc_enabled off"
+        reasons |= {name: kept for name in table.options if options.is_lost(name, table.options, existing)}
+    return [Step(f"set {name} of {table.name}", "", why, Safety.REFUSED) for name, why in reasons.items()]
 
 
 def _set_options(keyspace: str, table: Table, existing: Existing) -> list[Step]:
     changes = options.find_changed(table.options, existing.options)
     if not changes:
         return []
+    if [one.name for one in changes] == [options.UNHEARD]:
+        why = f"{options.tell(changes)}; {_NOT_ALONE}"
+        return [_migrate(f"set {options.UNHEARD} of {table.name}", why)]
     names = ", ".join(one.name for one in changes)
     values = options.write_options({one.name: one.wanted for one in changes})
     safety = Safety.SLOW if any(one.safety is Safety.SLOW for one in changes) else Safety.SAFE
@@ -196,6 +216,7 @@ def _reset_options(keyspace: str, table: Table, existing: Existing) -> list[Step
             one.follow_up,
         )
         for one in options.find_set_by_hand(table.options, existing.options)
+        if one.name != options.UNHEARD
     ]
 
 

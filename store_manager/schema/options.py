@@ -51,6 +51,10 @@ _FILLED_IN = {
 }
 """What Cassandra writes into a map beside what it was told."""
 
+UNHEARD = "additional_write_policy"
+"""What Cassandra 4.1 leaves out when it compares a table with itself after an ALTER: if nothing else changes, it says
+that it is done, and keeps the old value."""
+
 _POLICIES = {"additional_write_policy", "speculative_retry", "read_repair"}
 _LEVELED_FP_CHANCE = 0.1
 _REWRITE = "`nodetool upgradesstables -a` on each node, to rewrite what is on its disk already"
@@ -85,12 +89,17 @@ def options_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_changed(declared: Mapping[str, Any], existing: Mapping[str, Any]) -> list[Change]:
-    """Return the declared options that have another value."""
+    """Return the declared options that have another value, and can get the one that is declared."""
     return [
         Change(name, existing[name], value)
         for name, value in declared.items()
-        if name in existing and not is_same(name, value, existing[name])
+        if name in existing and not is_same(name, value, existing[name]) and not is_lost(name, declared, existing)
     ]
+
+
+def is_lost(name: str, declared: Mapping[str, Any], existing: Mapping[str, Any]) -> bool:
+    """Return whether nodes take what is declared without keeping it, because their configuration has it off."""
+    return name == "cdc" and bool(declared[name]) and existing.get(name) is None
 
 
 def find_set_by_hand(declared: Mapping[str, Any], existing: Mapping[str, Any]) -> list[Change]:
@@ -117,15 +126,12 @@ def write_options(values: Mapping[str, Any]) -> str:
 
 def tell(changes: Iterable[Change]) -> str:
     """Say to people what there is, and what there should be."""
-    return "; ".join(
-        f"{one.name} is {_say(one.name, one.existing)}, not {_say(one.name, one.wanted)}" for one in changes
-    )
+    return "; ".join(f"{one.name} is {_say(one.existing)}, not {_say(one.wanted)}" for one in changes)
 
 
-def _say(name: str, value: Any) -> str:
-    normalised = _normalise(name, value)
+def _say(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_shorten(str(one))}' for key, one in value.items() if key in normalised)}}}"
+        return f"{{{', '.join(f'{key}: {_shorten(str(one))}' for key, one in value.items())}}}"
     return repr(value) if isinstance(value, str) else str(value)
 
 

@@ -2,7 +2,9 @@
 
 The number of copies changes by one at a time: then every majority of the new replicas shares a node with every majority
 of the old ones, and what was acknowledged is still found. That holds only if the rows have reached all replicas before
-the next change, and Cassandra does not tell whether they have; so an operator names each change.
+the next change, and Cassandra does not tell whether they have; so an operator names each change. On three nodes, 300
+rows, three times: from one copy to three a quorum missed 50, 0 and 102 at once, 0, 97 and 63 by way of two with nothing
+repaired, and none with every row repaired between.
 """
 
 from __future__ import annotations

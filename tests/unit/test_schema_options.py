@@ -11,6 +11,7 @@ from store_manager.schema.options import (
     Change,
     find_changed,
     find_set_by_hand,
+    is_lost,
     is_same,
     options_of,
     write_options,
@@ -93,6 +94,12 @@ def test_what_is_declared_is_never_taken_for_set_by_hand() -> None:
 def test_an_option_that_this_tool_does_not_know_is_compared_only_if_it_is_declared() -> None:
     assert find_set_by_hand({}, {**UNTOUCHED, "incremental_backups": True}) == []
     assert len(find_changed({"incremental_backups": False}, {**UNTOUCHED, "incremental_backups": True})) == 1
+
+
+def test_change_data_capture_that_is_off_on_the_nodes_is_not_tried_for_ever() -> None:
+    assert find_changed({"cdc": True}, {**UNTOUCHED, "cdc": None}) == []
+    assert is_lost("cdc", {"cdc": True}, {**UNTOUCHED, "cdc": None})
+    assert [one.name for one in find_changed({"cdc": True}, {**UNTOUCHED, "cdc": False})] == ["cdc"]
 
 
 def test_a_row_of_the_system_table_has_more_than_options() -> None:

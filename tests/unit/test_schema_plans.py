@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 from cassandra.cqlengine import columns
 from cassandra.metadata import ColumnMetadata, IndexMetadata, NetworkTopologyStrategy, TableMetadataV3
+from drifts import DRIFTS, KEYSPACE_DRIFTS, describe_as_markdown
 
 from store_manager.models.base import StoreModel
 from store_manager.schema.keyspaces import Existing, Findings, Keyspace
@@ -109,6 +111,12 @@ def test_a_destructive_step_runs_only_if_it_is_named_and_a_blocked_one_never() -
     assert planned.destructive == (drop,)
     assert planned.blocked == (move, change)
     assert not planned.is_in_line
+
+
+def test_the_page_of_all_drifts_is_made_from_the_cases_that_are_tested() -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "reference" / "schema-drift.md"
+    assert page.read_text(encoding="utf-8") == describe_as_markdown()
+    assert len(DRIFTS) + len(KEYSPACE_DRIFTS) >= 40
 
 
 def test_other_replicas_are_no_leftover() -> None:
