@@ -32,7 +32,7 @@ _READ_AS = {
     ("timeuuid", "uuid"),
     *(
         (simple, "blob")
-        for simple in ("ascii", "date", "decimal", "inet", "smallint", "text", "time", "tinyint", "varint")
+        for simple in ("ascii", "date", "decimal", "duration", "inet", "smallint", "text", "time", "tinyint", "varint")
     ),
 }
 """Types that a dropped column had, and others under which Cassandra takes its name back: tried, one pair at a time."""
