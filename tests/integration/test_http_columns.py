@@ -31,6 +31,7 @@ loaded = settings.load()
 database = connections.connect(loaded)
 planned = [step.cql for step in plans.plan(database, loaded).steps]
 syncs.sync(database, loaded)
+of_the_sync = set(database.session.prepared_late)
 client = app.create_app(loaded, database).test_client()
 definitions = client.get("/swagger.json").json["definitions"]
 created = client.post("/products", json={"sku": "one-line", "name": "Mouse", "price": 1, "weight_g": 85})
@@ -43,7 +44,7 @@ print(json.dumps({
     "read": client.get(address).json,
     "changed": client.patch(address, json={"weight_g": None}).json,
     "refused": client.patch(address, json={"weight_g": -1}).json["errors"],
-    "prepared_late": list(database.session.prepared_late),
+    "prepared_late": [shape for shape in database.session.prepared_late if shape not in of_the_sync],
 }))
 database.close()
 """
