@@ -37,6 +37,10 @@ bench: $(INSTALLED)  ## Measure how fast one product sells, against other ways t
 bench-million: $(INSTALLED)  ## Sell one product a million times, and measure whether that made it slow (ARGS="--sales 20000")
 	@$(BIN)/python -m benchmarks.million_sales $(ARGS)
 
+.PHONY: schema-drill
+schema-drill: $(INSTALLED)  ## Change the schema by twenty at once, among faults and under load (ARGS="--short")
+	@$(BIN)/python -m benchmarks.schema_drill $(ARGS)
+
 .PHONY: lint
 lint: $(INSTALLED)  ## Check style, types and the way of the imports
 	@$(BIN)/ruff check .

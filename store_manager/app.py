@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from store_manager.controllers.contexts import EXTENSION, StoreContext
 from store_manager.dao import REHEARSALS
 from store_manager.database.connections import connect, prepare_all
 from store_manager.database.keepers import DatabaseKeeper
+from store_manager.errors import DatabaseUnavailable
 from store_manager.services import recovery
 
 if TYPE_CHECKING:
@@ -40,6 +42,19 @@ def create_app(settings: Settings, database: Database | None = None) -> Flask:
     if database is None and settings.recovery_interval_s:
         _start_recovery(settings, keeper)
     return app
+
+
+def require_schema(settings: Settings) -> None:
+    """Return if the keyspace has all that the DAOs name; raises SchemaBehind if it has not.
+
+    Returns also if the database does not answer: that passes, and the service waits for it.
+    """
+    with suppress(DatabaseUnavailable):
+        database = connect(settings)
+        try:
+            prepare_all(REHEARSALS)
+        finally:
+            database.close()
 
 
 def _start_recovery(settings: Settings, keeper: DatabaseKeeper) -> None:

@@ -25,7 +25,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from store_manager import logs
-from store_manager.app import create_app
+from store_manager.app import create_app, require_schema
 from store_manager.errors import StoreError
 
 if TYPE_CHECKING:
@@ -56,10 +56,13 @@ class AddressError(StoreError):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP (unless that is ignored), then finish what is under way and return.
 
-    Raises AddressError, with a sentence for people. If this process is killed, its workers end too.
+    Raises AddressError and, where the settings say so, SchemaBehind, with a sentence for people. If this process is
+    killed, its workers end too.
     """
     logs.configure(settings.log_level, settings.log_format)
     address = find_address(settings.http_host, settings.http_port)
+    if settings.schema_behind == "refuse":
+        require_schema(settings)
     multiprocessing.set_start_method("spawn", force=True)
     with ExitStack() as stack:
         if settings.http_workers > 1:  # must stand in the environment before a worker imports prometheus_client

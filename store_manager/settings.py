@@ -228,6 +228,21 @@ class Settings:
     max_body_bytes: int = _declare(
         1_000_000, "Longest body of a request", _between(1_000, 100_000_000, int), unit="bytes"
     )
+    schema_behind: str = _declare(
+        "wait",
+        "What the service does while the keyspace lacks what its Models declare: wait starts it, and it answers 503 "
+        "and says so in /readyz until a sync has been; refuse ends its start with one sentence",
+        _one_of("wait", "refuse"),
+    )
+    schema_lease_s: float = _declare(
+        30.0,
+        "How long the lock of `schema sync` outlives a process that is gone; it is renewed while the process works",
+        _between(2, 600, float),
+        unit="s",
+    )
+    schema_migrations: str = _declare(
+        "", "Directory of the migrations; empty: `migrations` in the working directory, or in the checkout", _TEXT
+    )
     store_currency: str = _declare(
         "CAD", "Currency of all prices", _matching(r"[A-Z]{3}", "three capital letters, as in ISO 4217")
     )

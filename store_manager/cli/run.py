@@ -26,6 +26,7 @@ from store_manager.lab import jars, owners
 from store_manager.lab.clusters import Cluster
 from store_manager.lab.faults import LabError
 from store_manager.lab.nodes import DATA_CENTER, MOST_NODES
+from store_manager.schema.runs import say
 from store_manager.schema.syncs import sync
 from store_manager.services import samples
 
@@ -123,8 +124,8 @@ def _prepare(own: Settings) -> None:
     database = connections.connect(own)
     try:
         with _telling("Schema") as tell:
-            steps = sync(database, own, tell=lambda step: tell(f"Schema: {step.what}"))
-        if any(step.what.startswith("create keyspace") for step in steps):
+            synced = sync(database, own, tell=lambda news: tell(f"Schema: {say(news)}"))
+        if synced.was_empty:
             connections.prepare_all(dao.REHEARSALS)
             with _telling("Sample") as tell:
                 for line in samples.load(own.store_currency):

@@ -26,7 +26,7 @@ from store_manager.database.statements import Kind
 from store_manager.errors import DatabaseUnavailable, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from store_manager.settings import Settings
 
@@ -54,6 +54,15 @@ class Database:
     def health(self) -> Health:
         """Ask each node that is up for its clock and its schema, all at once, for at most a second."""
         return ask_nodes(self.raw, self._datacenter)
+
+    def give_up(self, addresses: Collection[str]) -> None:
+        """Hold these nodes for down until they say that they are up: one that hangs, the driver may hold for up."""
+        for host in self.cluster.metadata.all_hosts():
+            if host.address in addresses and host.is_up is not False:
+                host.set_down()
+                self.cluster.profile_manager.on_down(host)
+                self.cluster.control_connection.on_down(host)
+                self.raw.on_down(host)
 
     def close(self) -> None:
         """End the connection; statements that are under way fail."""

@@ -38,16 +38,26 @@ def note_keyspace(keyspace: str, replicas: dict[str, int]) -> str:
 def note_table(keyspace: str, model: type[StoreModel], existing: Any | None) -> list[str]:
     """Return the statements that `sync_table` has for this Model; `existing` is the table's metadata, if there is one.
 
-    Without the options of an existing table: `sync_table` quotes a text twice when it alters one.
+    Without the options of an existing table (`sync_table` quotes a text twice when it alters one), and without its
+    warning about another type.
     """
     # Right after it has created a table, sync_table looks for its indexes.
     tables: dict[str, Any] = defaultdict(lambda: SimpleNamespace(indexes={}))
     if existing is not None:
-        tables[existing.name] = copy.copy(existing)
-        tables[existing.name].options = model.__options__
+        tables[existing.name] = _pretend(model, existing)
+        # A text that is declared with a = in it would break sync_table, as one that is there already would.
+        model = type(model.__name__, (model,), {"__table_name__": existing.name, "__options__": {}})
     with _listening({keyspace: SimpleNamespace(tables=tables)}) as (name, statements):
         sync_table(model, keyspaces=[keyspace], connections=[name])
     return statements
+
+
+def _pretend(model: type[StoreModel], existing: Any) -> Any:
+    pretended = copy.copy(existing)
+    pretended.options = {}
+    types = {column.db_field_name: column.db_type for column in model._columns.values()}  # noqa: SLF001 - no public way
+    pretended.columns = {name: SimpleNamespace(cql_type=types.get(name)) for name in existing.columns}
+    return pretended
 
 
 class _Ear:

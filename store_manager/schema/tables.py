@@ -10,10 +10,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import UUID, uuid5
 
+from cassandra.cqlengine.columns import resolve_udts
+
 from store_manager.schema.faults import SchemaRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from store_manager.models import StoreModel
 
@@ -44,6 +46,21 @@ class Column:
         """Whether it belongs to the primary key."""
         return "key" in self.role
 
+    @property
+    def place(self) -> str:
+        """Its place in the key, whatever its order; for all other columns, that they are not in it."""
+        return self.role.partition(",")[0] if self.is_key else "no key"
+
+    @property
+    def is_static(self) -> bool:
+        """Whether its partition has one value of it."""
+        return self.role == "static"
+
+    @property
+    def is_counter(self) -> bool:
+        """Whether it counts."""
+        return self.type == "counter"
+
     def __str__(self) -> str:
         """Say it to people."""
         return f"{self.type} ({self.role})"
@@ -62,6 +79,17 @@ class Table:
     owners: tuple[type[StoreModel], ...]
     shape: Shape
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options that its Models declare."""
+        return self.model.__options__ or {}
+
+    @property
+    def indexed(self) -> tuple[str, ...]:
+        """The columns on which its Models declare an index."""
+        found = [column.db_field_name for column in self.model._columns.values() if column.index]  # noqa: SLF001
+        return tuple(found)
+
     def owner_of(self, column: str) -> str:
         """Return the name of the first Model that declares the column."""
         return next(owner.__name__ for owner in self.owners if column in shape_of_model(owner))
@@ -71,7 +99,7 @@ class Table:
 def declare(models: tuple[type[StoreModel], ...]) -> tuple[Table, ...]:
     """Return the tables that the Models declare, each once, in the order of the Models.
 
-    Raises SchemaRefused if Models that share a table contradict each other.
+    Raises SchemaRefused if Models that share a table contradict each other, or have columns of user types.
     """
     owners: dict[str, list[type[StoreModel]]] = {}
     for model in models:
@@ -111,36 +139,63 @@ def _find_role(name: str, parts: list[str], clustering: list[str], *, descending
     return "static" if static else "plain"
 
 
-def contradictions(declared: Shape, existing: Shape) -> list[str]:
-    """Return a sentence for each difference of keys, types, static or order: what no ALTER changes in place."""
+@dataclass(frozen=True)
+class Difference:
+    """A column that is declared in another way than it is, or is in the key of one side only."""
+
+    name: str
+    existing: Column | None
+    declared: Column | None
+
+    def __str__(self) -> str:
+        """Say it to people."""
+        if self.existing is None:
+            return f"column {self.name}, declared {self.declared}, is not in the table's key"
+        if self.declared is None:
+            return f"column {self.name} is {self.existing}, not declared"
+        return f"column {self.name} is {self.existing}, declared {self.declared}"
+
+
+def find_differences(declared: Shape, existing: Shape) -> list[Difference]:
+    """Return each difference of keys, types, static or order: what no ALTER changes in place."""
     changed = [
-        f"column {name} is {existing[name]}, declared {column}"
+        Difference(name, existing[name], column)
         for name, column in declared.items()
         if name in existing and existing[name] != column
     ]
     added = [
-        f"column {name}, declared {column}, is not in the table's key"
-        for name, column in declared.items()
-        if column.is_key and name not in existing
+        Difference(name, None, column) for name, column in declared.items() if column.is_key and name not in existing
     ]
     removed = [
-        f"column {name} is {column}, not declared"
-        for name, column in existing.items()
-        if column.is_key and name not in declared
+        Difference(name, column, None) for name, column in existing.items() if column.is_key and name not in declared
     ]
     return changed + added + removed
 
 
 def _unite(name: str, sharing: Sequence[type[StoreModel]]) -> Table:
     first, *others = sharing
+    for one in sharing:
+        _refuse_user_types(one)
     for other in others:
         _refuse_contradictions(name, first, other)
     model = _join(name, sharing) if others else first
     return Table(name, model, tuple(sharing), shape_of_model(model))
 
 
+def _refuse_user_types(model: type[StoreModel]) -> None:
+    """Refuse a Model with types of its own: they are a schema beside the tables, with drift of its own."""
+    types: list[Any] = []
+    for column in model._columns.values():  # noqa: SLF001 - no public way
+        resolve_udts(column, types)
+    if types:
+        names = ", ".join(sorted({one.type_name() for one in types}))
+        raise SchemaRefused(
+            f"{model.__name__} has columns of user types ({names}), which a plan can't make: use columns"
+        )
+
+
 def _refuse_contradictions(name: str, first: type[StoreModel], other: type[StoreModel]) -> None:
-    found = contradictions(shape_of_model(other), shape_of_model(first))
+    found = [str(one) for one in find_differences(shape_of_model(other), shape_of_model(first))]
     if other.__options__ != first.__options__:
         found.append("the options differ")
     if found:

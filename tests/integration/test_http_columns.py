@@ -29,21 +29,22 @@ from store_manager.schema import plans, syncs
 
 loaded = settings.load()
 database = connections.connect(loaded)
-planned = [step.cql for step in plans.plan(database, loaded)]
+planned = [step.cql for step in plans.plan(database, loaded).steps]
 syncs.sync(database, loaded)
+of_the_sync = set(database.session.prepared_late)
 client = app.create_app(loaded, database).test_client()
 definitions = client.get("/swagger.json").json["definitions"]
 created = client.post("/products", json={"sku": "one-line", "name": "Mouse", "price": 1, "weight_g": 85})
 address = created.headers["Location"]
 print(json.dumps({
     "planned": planned,
-    "planned_again": [step.cql for step in plans.plan(database, loaded)],
+    "planned_again": [step.cql for step in plans.plan(database, loaded).steps],
     "documented": [name for name, one in definitions.items() if "weight_g" in one["properties"]],
     "created": created.json,
     "read": client.get(address).json,
     "changed": client.patch(address, json={"weight_g": None}).json,
     "refused": client.patch(address, json={"weight_g": -1}).json["errors"],
-    "prepared_late": list(database.session.prepared_late),
+    "prepared_late": [shape for shape in database.session.prepared_late if shape not in of_the_sync],
 }))
 database.close()
 """
@@ -53,6 +54,7 @@ def test_a_column_that_is_added_by_one_line_is_planned_stored_accepted_answered_
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:
     shutil.copytree(PACKAGE, tmp_path / "store_manager", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "migrations").mkdir()
     products = tmp_path / "store_manager" / "models" / "products.py"
     text = products.read_text(encoding="utf-8")
     assert text.count(MARK) == 1

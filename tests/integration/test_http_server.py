@@ -14,12 +14,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store_manager.models import MODELS
+from store_manager.schema.syncs import sync
 from store_manager.settings import Settings, write_value
 
 if TYPE_CHECKING:
@@ -231,3 +235,46 @@ def test_several_workers_count_their_requests_together(without_database: Setting
 
     (line,) = [line for line in text.splitlines() if 'duration_seconds_count{method="GET",route="/livez"' in line]
     assert float(line.split()[-1]) >= 20
+
+
+@pytest.fixture
+def behind(settings: Settings, database: Database) -> Iterator[Settings]:
+    """Settings of a keyspace whose schema is older than the Models: it lacks a column and a table."""
+    own = replace(settings, cassandra_keyspace=f"test_behind_{uuid.uuid4().hex[:12]}")
+    older = tuple(model for model in MODELS if model.__table_name__ != "claims")
+    sync(database, own, older)
+    database.raw.execute(f"ALTER TABLE {own.cassandra_keyspace}.users DROP email")
+    yield own
+    database.raw.execute(f"DROP KEYSPACE {own.cassandra_keyspace}")
+
+
+def test_a_service_whose_schema_is_behind_says_so_until_a_sync_has_been(behind: Settings, database: Database) -> None:
+    with service(behind) as (_, port):
+        status, body = until(lambda: answer if "schema sync" in str(answer := get(port, "/readyz")) else None)
+        assert (status, body["status"]) == (503, "unavailable")
+        sync(database, behind)
+        until(lambda: get(port, "/readyz")[0] == 200)
+
+
+def test_a_service_that_shall_not_start_with_a_schema_that_is_behind_ends_with_one_sentence(behind: Settings) -> None:
+    refused = start(behind, http_port=free_port(), schema_behind="refuse", log_level="ERROR")
+    error = refused.communicate(timeout=PATIENCE_S)[1].decode()
+    assert refused.returncode == 1
+    # Before it stands what the driver logs.
+    assert error.splitlines()[-1] == (
+        "Error: The keyspace lacks a table or column that the Models declare: run `schema sync`"
+    )
+
+
+def test_a_service_whose_schema_is_as_declared_starts_whatever_it_shall_do_otherwise(
+    settings: Settings, database: Database
+) -> None:
+    with service(settings, schema_behind="refuse") as (_, port):
+        assert database.keyspace == settings.cassandra_keyspace
+        until(lambda: get(port, "/readyz")[0] == 200)
+
+
+def test_a_service_that_can_not_know_its_schema_waits_for_the_database(settings: Settings) -> None:
+    away = replace(settings, cassandra_hosts=(RELAY_HOST,))
+    with service(away, schema_behind="refuse") as (_, port):
+        until(lambda: get(port, "/readyz")[0] == 503)

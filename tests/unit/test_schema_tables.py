@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 from cassandra.cqlengine import columns
+from cassandra.cqlengine.usertype import UserType
 from cassandra.metadata import ColumnMetadata, TableMetadataV3
 
 from store_manager.models import MODELS
 from store_manager.models.base import TABLE_OPTIONS, StoreModel
 from store_manager.schema.faults import SchemaRefused
 from store_manager.schema.notes import note_keyspace, note_table
-from store_manager.schema.tables import contradictions, declare, identify, shape_of_model, shape_of_table
+from store_manager.schema.tables import declare, find_differences, identify, shape_of_model, shape_of_table
 
 
 class Shelf(StoreModel):
@@ -34,6 +35,11 @@ class ShelfLight(StoreModel):
     lamp = columns.UUID()
 
 
+class CommentedShelf(Shelf):
+    __table_name__ = "shelves"
+    __options__ = {"comment": "a = {b"}  # noqa: RUF012 - cqlengine's own form
+
+
 class IndexedShelf(StoreModel):
     __table_name__ = "indexed_shelves"
 
@@ -53,6 +59,10 @@ def shelf_table(**changed: ColumnMetadata) -> TableMetadataV3:
     table.partition_key, table.clustering_key = list(parts.values()), list(clustering.values())
     table.columns = parts | clustering | plain | changed
     return table
+
+
+def differences(table: TableMetadataV3) -> list[str]:
+    return [str(one) for one in find_differences(shape_of_model(Shelf), shape_of_table(table))]
 
 
 def test_models_that_share_a_table_are_one_table_with_the_columns_of_all() -> None:
@@ -107,14 +117,27 @@ def test_models_that_contradict_each_other_about_options_are_refused() -> None:
         declare((Shelf, Other))
 
 
+def test_a_model_with_a_user_type_is_refused() -> None:
+    class Size(UserType):  # type: ignore[misc]  # cqlengine has no types
+        width = columns.Integer()
+
+    class SizedShelf(StoreModel):
+        __table_name__ = "sized_shelves"
+        aisle = columns.Text(partition_key=True)
+        sizes = columns.List(columns.UserDefinedType(Size))
+
+    with pytest.raises(SchemaRefused, match=r"SizedShelf has columns of user types \(size\)"):
+        declare((SizedShelf,))
+
+
 def test_a_table_as_it_is_declared_contradicts_nothing() -> None:
-    assert contradictions(shape_of_model(Shelf), shape_of_table(shelf_table())) == []
+    assert differences(shelf_table()) == []
 
 
 def test_columns_that_no_model_declares_or_no_table_has_are_no_contradiction() -> None:
     table = shelf_table(extra=ColumnMetadata(None, "extra", "blob"))
     del table.columns["label"]
-    assert contradictions(shape_of_model(Shelf), shape_of_table(table)) == []
+    assert differences(table) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +153,7 @@ def test_columns_that_no_model_declares_or_no_table_has_are_no_contradiction() -
     ids=["type", "static", "order"],
 )
 def test_a_difference_that_sync_table_does_not_refuse_is_found(column: ColumnMetadata, said: str) -> None:
-    assert contradictions(shape_of_model(Shelf), shape_of_table(shelf_table(**{column.name: column}))) == [said]
+    assert differences(shelf_table(**{column.name: column})) == [said]
 
 
 def test_a_key_column_too_few_and_one_too_many_are_found() -> None:
@@ -138,7 +161,7 @@ def test_a_key_column_too_few_and_one_too_many_are_found() -> None:
     table.partition_key.reverse()
     table.clustering_key[0].name = "depth"
     table.columns["depth"] = table.columns.pop("level")
-    assert contradictions(shape_of_model(Shelf), shape_of_table(table)) == [
+    assert differences(table) == [
         "column aisle is text (partition key 2), declared text (partition key 1)",
         "column row is int (partition key 1), declared int (partition key 2)",
         "column level, declared int (clustering key 1, descending), is not in the table's key",
@@ -166,3 +189,4 @@ def test_a_comment_that_cqlengine_cannot_parse_does_no_harm() -> None:
     table = shelf_table()
     table.options["comment"] = "a = {b"
     assert note_table("store", Shelf, table) == []
+    assert note_table("store", CommentedShelf, table) == []
