@@ -129,8 +129,8 @@ def _make_cluster(settings: Settings, suspects: Suspects, serial: int) -> Cluste
         reconnection_policy=ExponentialReconnectionPolicy(base_delay=0.5, max_delay=10.0, max_attempts=None),
         executor_threads=8,
         prepare_on_all_hosts=False,
-        # The driver writes a request of more than 4 kB in pieces, and a batch of sales is longer than that. Without this
-        # the second piece waits until the node has acknowledged the first, which it may put off for 40 ms.
+        # The driver writes a request of more than 4 kB in pieces, and a batch of sales is longer than that. Without
+        # this the second piece waits until the node has acknowledged the first, which it may put off for 40 ms.
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         max_schema_agreement_wait=SCHEMA_AGREEMENT_S,
     )
