@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PRODUCTS: tuple[tuple[dict[str, Any], int], ...] = (
-    ({"sku": "MOUSE-7", "name": "Gamer mouse", "price": Decimal("29.99"), "category": "peripherals"}, 40),
+    ({"sku": "MOUSE-1", "name": "Wireless mouse", "price": Decimal("24.95"), "category": "peripherals"}, 40),
     ({"sku": "KEYS-FR", "name": "Clavier mécanique", "price": Decimal("119.00"), "category": "peripherals"}, 12),
     ({"sku": "SCREEN-27", "name": '27" screen', "price": Decimal("349.50"), "category": "screens"}, 5),
     ({"sku": "CABLE-C", "name": "USB-C cable, 2 m", "price": Decimal("9.95"), "category": "cables"}, 250),
@@ -20,7 +20,7 @@ PRODUCTS: tuple[tuple[dict[str, Any], int], ...] = (
 )
 """Each product with the first count of its stock."""
 
-USER = {"name": "Jane Doe", "email": "jd@example.ca"}
+USER = {"name": "John Roe", "email": "jr@example.ca"}
 
 
 def load(currency: str) -> Iterator[str]:

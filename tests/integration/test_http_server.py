@@ -173,6 +173,16 @@ def test_without_a_database_the_service_lives_says_why_it_is_not_ready_and_answe
         assert get(port, "/swagger.json")[0] == 200
 
 
+def test_a_precondition_with_bytes_that_no_header_should_have_is_refused_not_lost(without_database: Settings) -> None:
+    with service(without_database) as (_, port), socket.create_connection((HOST, port), PATIENCE_S) as caller:
+        head = f"DELETE /products/0f8fad5b-d9cb-469f-a165-70867728950e HTTP/1.1\r\nHost: {HOST}\r\n"
+        caller.sendall(head.encode() + b'If-Match: "\xc3\xa9"\r\n\r\n')
+        answered = caller.recv(65536)
+
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert b'"param":"If-Match"' in answered
+
+
 def test_the_service_comes_by_itself_when_the_database_does_and_again_after_it_was_away(
     settings: Settings, database: Database
 ) -> None:

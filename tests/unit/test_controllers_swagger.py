@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store_manager.services import samples
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -175,6 +177,15 @@ def test_a_body_that_is_accepted_has_an_example_for_each_field_that_is_required(
         assert definition["additionalProperties"] is False
         for field in definition["required"]:
             assert "example" in definition["properties"][field], (name, field)
+
+
+def test_what_the_page_for_people_offers_to_create_is_not_taken_by_the_sample(swagger: Any) -> None:
+    definitions = swagger["definitions"]
+    offered = {
+        definitions["ProductNew"]["properties"]["sku"]["example"],
+        definitions["UserNew"]["properties"]["email"]["example"],
+    }
+    assert offered.isdisjoint({samples.USER["email"], *(values["sku"] for values, _ in samples.PRODUCTS)})
 
 
 def test_the_page_for_people_loads_nothing_from_elsewhere_and_all_that_it_names_is_there(client: Any) -> None:
