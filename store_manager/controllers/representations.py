@@ -97,7 +97,7 @@ def _shown_field(name: str, column: Any, mark: Mark, under: str) -> ColumnField:
         description=mark.description,
         example=mark.example,
         required=True,
-        nullable=not (column.is_primary_key or _must_be_given(column, mark)),
+        nullable=mark.forgotten or not (column.is_primary_key or _must_be_given(column, mark)),
     )
 
 

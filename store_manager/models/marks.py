@@ -17,11 +17,15 @@ ColumnT = TypeVar("ColumnT", bound=columns.Column)
 
 @dataclass(frozen=True)
 class Mark:
-    """How a column appears in the API: `name` where it differs from the column's, `limits` as in JSON Schema."""
+    """How a column appears in the API: `name` where it differs from the column's, `limits` as in JSON Schema.
+
+    A `forgotten` one must be given, and is answered as null once its resource was deleted.
+    """
 
     settable_on_create: bool = False
     settable_on_change: bool = False
     hidden: bool = False
+    forgotten: bool = False
     name: str | None = None
     description: str | None = None
     example: Any = None
@@ -48,10 +52,17 @@ def _marked(column: ColumnT, mark: Mark) -> ColumnT:
     return column
 
 
-def writable(column: ColumnT, description: str, *, example: Any = None, **limits: Any) -> ColumnT:
+def writable(
+    column: ColumnT, description: str, *, example: Any = None, forgotten: bool = False, **limits: Any
+) -> ColumnT:
     """Let callers set this column when they create the resource and when they change it."""
     mark = Mark(
-        settable_on_create=True, settable_on_change=True, description=description, example=example, limits=limits
+        settable_on_create=True,
+        settable_on_change=True,
+        forgotten=forgotten,
+        description=description,
+        example=example,
+        limits=limits,
     )
     return _marked(column, mark)
 

@@ -21,11 +21,14 @@ class User(StoreModel):
     __table_name__ = "users"
 
     user_id = shown(columns.UUID(partition_key=True), "The user's id")
-    name = writable(columns.Text(), "Full name", example="Jane Doe", minLength=1, maxLength=200, required=True)
+    name = writable(
+        columns.Text(), "Full name", example="Jane Doe", forgotten=True, minLength=1, maxLength=200, required=True
+    )
     email = writable(
         columns.Text(),
         "E-mail address, unique among users, compared without regard to case",
         example="jd@example.ca",
+        forgotten=True,
         format="email",
         maxLength=254,
         required=True,

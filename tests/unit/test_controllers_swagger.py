@@ -179,6 +179,13 @@ def test_a_body_that_is_accepted_has_an_example_for_each_field_that_is_required(
             assert "example" in definition["properties"][field], (name, field)
 
 
+def test_what_a_deleted_user_leaves_is_documented_for_a_call_that_finds_it_again(swagger: Any) -> None:
+    shown, given = (swagger["definitions"][name]["properties"] for name in ("User", "UserNew"))
+    for field in ("name", "email"):
+        assert shown[field]["x-nullable"] is True
+        assert "x-nullable" not in given[field]
+
+
 def test_what_the_page_for_people_offers_to_create_is_not_taken_by_the_sample(swagger: Any) -> None:
     definitions = swagger["definitions"]
     offered = {
