@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from unittest.mock import create_autospec
 
+import hypothesis
 import pytest
 
 from store_manager import app as composition
@@ -14,6 +15,10 @@ from store_manager.settings import Settings
 if TYPE_CHECKING:
     from flask import Flask
     from flask.testing import FlaskClient
+
+# A machine that others keep busy is slow at times: how long an example takes says nothing.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
