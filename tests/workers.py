@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from store_manager import logs
 from store_manager.dao import REHEARSALS
+from store_manager.dao import stocks as stock_rows
 from store_manager.database import deadlines
 from store_manager.database.connections import connect, prepare_all
 from store_manager.database.sessions import PreparingSession
@@ -103,17 +104,26 @@ def adjust_and_drain(product_id: UUID) -> None:
 
 
 def buy_at_once(settings: Settings, product_id: UUID, times: int, start: Barrier, told: Connection) -> None:
-    """Try to reserve one unit for each of so many orders, 16 at a time; tell the ids of those that got one."""
+    """Try to reserve one unit for each of so many orders, 16 at a time.
+
+    Tell the ids of those that got one, and how many batches were lost to others.
+    """
     logs.configure("CRITICAL", "console")
     connect(settings)
     prepare_all(REHEARSALS)
+    commit, applied = stock_rows.commit, list[bool]()
+
+    def commit_and_count(*args: Any) -> bool:
+        applied.append(commit(*args))
+        return applied[-1]
 
     def buy(order_id: UUID) -> bool:
         with deadlines.deadline(PATIENCE_S):
             return reservations.reserve(order_id, {product_id: 1}) == []
 
+    setattr(stock_rows, "commit", commit_and_count)  # noqa: B010 - mypy knows of no other way
     order_ids = [uuid4() for _ in range(times)]
     start.wait(PATIENCE_S)
     with ThreadPoolExecutor(16) as buyers:
         bought = list(buyers.map(buy, order_ids))
-    told.send([order_id for order_id, got in zip(order_ids, bought, strict=True) if got])
+    told.send(([order_id for order_id, got in zip(order_ids, bought, strict=True) if got], applied.count(False)))

@@ -60,11 +60,11 @@ class Shop:
     def kill_at_each_statement(self, acts: Iterator[Callable[[], object]]) -> int:
         return workers.kill_at_each_statement(self._settings, acts)
 
-    def placing(self, *more: Item) -> Callable[[], Order]:
+    def placing(self, *product_ids: UUID) -> Callable[[], Order]:
         """What places an order that was not there before."""
         key = RequestKey(uuid4(), "digest", lease=timedelta(0))
         self._order_ids.append(key.made_id)
-        items = [Item(self.mouse, 1), Item(self.keys, 1), Item(self.mouse, 1), *more]
+        items = [Item(product_id, 1) for product_id in product_ids or (self.mouse, self.keys, self.mouse)]
         return partial(orders.place, self._user_id, items, shops.CURRENCY, key)
 
     def place(self) -> UUID:
@@ -110,7 +110,7 @@ def test_placing_an_order(shop: Shop) -> None:
 
 def test_placing_an_order_that_is_short(shop: Shop) -> None:
     none = shops.new_product(0).product_id
-    shop.kill_at_each_statement(shop.placing(Item(none, 1)) for _ in range(40))
+    shop.kill_at_each_statement(shop.placing(shop.mouse, none) for _ in range(40))
     ends = shop.recover()
     assert ends["REJECTED"] >= 6
     assert set(ends) <= {None, "VOID", "REJECTED"}
