@@ -55,8 +55,7 @@ class FakeRaw:
     def _say(self, host: FakeNode) -> Any:
         if host.silent:
             raise OperationTimedOut
-        row = {"clock_ms": host.skew_s * 1000, "schema_version": host.schema_version}
-        return SimpleNamespace(one=lambda: row)
+        return [{"clock_ms": host.skew_s * 1000, "schema_version": host.schema_version}]
 
 
 def ask(*nodes: FakeNode, monkeypatch: pytest.MonkeyPatch) -> Health:
