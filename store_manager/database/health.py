@@ -60,11 +60,11 @@ def ask_nodes(raw: Any, datacenter: str) -> Health:
     )
     known = [host for host in raw.cluster.metadata.all_hosts() if host.datacenter == datacenter]
     hosts = sorted(known, key=lambda host: str(host.address))
-    asked = [(host, Question(raw, query, host) if host.is_up else None) for host in hosts]
-    return Health(tuple(_judge(host, question) for host, question in asked))
+    asked = [(host, _Question(raw, query, host) if host.is_up else None) for host in hosts]
+    return Health(tuple(_judge(host, question.answer() if question else None) for host, question in asked))
 
 
-class Question:
+class _Question:
     """A query on its way to one node; remembers when the answer arrived, not when somebody looked."""
 
     def __init__(self, raw: Any, query: SimpleStatement, host: Any) -> None:
@@ -76,31 +76,17 @@ class Question:
     def _note_arrival(self, _rows: Any) -> None:
         self._arrived_at = time.time()
 
-    def answer(self) -> list[dict[str, Any]] | None:
-        """Wait for the rows; None if the node did not answer within `ANSWER_S`."""
+    def answer(self) -> tuple[float, str] | None:
         try:
-            rows = list(self._future.result())
+            row = self._future.result().one()
         except DRIVER_ERRORS:
             return None
-        self._arrived_at = self._arrived_at or time.time()  # the driver wakes us before it calls back
-        return rows
-
-    @property
-    def took_s(self) -> float:
-        """How long the answer was under way, there and back."""
-        return (self._arrived_at or time.time()) - self._sent_at
-
-    @property
-    def middle(self) -> float:
-        """The moment in the middle between sending and arriving, in seconds since 1970."""
-        return self._sent_at + self.took_s / 2
-
-
-def _judge(host: Any, question: Question | None) -> NodeHealth:
-    skew_s, schema_version = None, None
-    rows = question.answer() if question else None
-    if question and rows:
+        arrived_at = self._arrived_at or time.time()  # the driver wakes us before it calls back
         # The node read its clock somewhere between: the middle is wrong by at most half the round trip.
-        skew_s = rows[0]["clock_ms"] / 1000 - question.middle
-        schema_version = str(rows[0]["schema_version"])
+        middle = (self._sent_at + arrived_at) / 2
+        return row["clock_ms"] / 1000 - middle, str(row["schema_version"])
+
+
+def _judge(host: Any, answer: tuple[float, str] | None) -> NodeHealth:
+    skew_s, schema_version = answer or (None, None)
     return NodeHealth(str(host.address), str(host.datacenter), bool(host.is_up), skew_s, schema_version)

@@ -5,6 +5,7 @@ Each node that is up is asked for its own view; what the driver knows without as
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cassandra import ConsistencyLevel
 from cassandra.query import SimpleStatement
 
-from store_manager.database.health import Question
+from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.database.heartbeats import Beat
 from store_manager.database.rings import Member, Ring, read_ring
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from store_manager.database.heartbeats import Heartbeats
 
+
+ANSWER_S = 1.0
+"""How long a node may take to answer before it counts as silent."""
 
 _SELF = SimpleStatement("SELECT schema_version FROM system.local", consistency_level=ConsistencyLevel.ONE)
 _OTHERS = SimpleStatement(
@@ -74,10 +78,10 @@ class Survey:
 
 
 def survey(raw: Any, keyspace: str, heartbeats: Heartbeats) -> Survey:
-    """Ask every node that is up at once, and return what they said within `health.ANSWER_S`."""
+    """Ask every node that is up at once, and return what they said within `ANSWER_S`."""
     ring = read_ring(raw, keyspace)
     asked = {
-        str(host.address): (Question(raw, _SELF, host), Question(raw, _OTHERS, host))
+        str(host.address): (_Question(raw, _SELF, host), _Question(raw, _OTHERS, host))
         for host in raw.cluster.metadata.all_hosts()
         if host.is_up
     }
@@ -95,6 +99,31 @@ def survey(raw: Any, keyspace: str, heartbeats: Heartbeats) -> Survey:
     return Survey(str(raw.cluster.metadata.cluster_name), _replicas_in(raw, keyspace), ring, tuple(nodes))
 
 
+class _Question:
+    """A query on its way to one node; remembers when the answer arrived, not when somebody looked."""
+
+    def __init__(self, raw: Any, query: SimpleStatement, host: Any) -> None:
+        self._sent_s = time.perf_counter()
+        self._arrived_s: float | None = None
+        self._future = raw.execute_async(query, host=host, timeout=ANSWER_S)
+        self._future.add_callback(self._note_arrival)
+
+    def _note_arrival(self, _rows: Any) -> None:
+        self._arrived_s = time.perf_counter()
+
+    def answer(self) -> list[dict[str, Any]] | None:
+        """Wait for the rows; None if there is no answer in time, or it is a refusal."""
+        try:
+            return list(self._future.result())
+        except DRIVER_ERRORS:
+            return None
+
+    @property
+    def took_s(self) -> float:
+        """How long the answer was under way, there and back."""
+        return (self._arrived_s or time.perf_counter()) - self._sent_s
+
+
 def _replicas_in(raw: Any, keyspace: str) -> dict[str, int]:
     kept = raw.cluster.metadata.keyspaces.get(keyspace)
     factors = getattr(kept.replication_strategy, "dc_replication_factors", {}) if kept else {}
@@ -110,7 +139,7 @@ def _beats(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Beat]:
 
 
 def _describe(
-    member: Member, question: Question | None, told: Mapping[str, Any] | None, seen_by: tuple[Sight, ...]
+    member: Member, question: _Question | None, told: Mapping[str, Any] | None, seen_by: tuple[Sight, ...]
 ) -> NodeSurvey:
     rows = question.answer() if question else None
     if not question or not rows:

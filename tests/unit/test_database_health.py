@@ -55,7 +55,8 @@ class FakeRaw:
     def _say(self, host: FakeNode) -> Any:
         if host.silent:
             raise OperationTimedOut
-        return [{"clock_ms": host.skew_s * 1000, "schema_version": host.schema_version}]
+        row = {"clock_ms": host.skew_s * 1000, "schema_version": host.schema_version}
+        return SimpleNamespace(one=lambda: row)
 
 
 def ask(*nodes: FakeNode, monkeypatch: pytest.MonkeyPatch) -> Health:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 from cassandra.metadata import KeyspaceMetadata, Metadata, Murmur3Token
-from cassandra.pool import Host
 from cassandra.policies import SimpleConvictionPolicy
+from cassandra.pool import Host
 
 from store_manager.database.rings import Member, Range, Ring, read_ring, share
 
@@ -92,7 +92,12 @@ def host(address: str, datacenter: str) -> Host:
 
 def driver_with(tokens: dict[int, Host], replication: dict[str, str]) -> Any:
     metadata = Metadata()
-    metadata.keyspaces["store"] = KeyspaceMetadata("store", True, "NetworkTopologyStrategy", replication)
+    metadata.keyspaces["store"] = KeyspaceMetadata(
+        name="store",
+        durable_writes=True,
+        strategy_class="NetworkTopologyStrategy",
+        strategy_options=replication,
+    )
     for one in tokens.values():
         metadata.add_or_return_host(one)
     by_host: dict[Host, list[str]] = {}
@@ -115,7 +120,7 @@ def test_the_replicas_of_a_range_are_the_next_nodes_of_the_keyspace_s_data_centr
         (50, "127.0.0.4", ("127.0.0.3", "127.0.0.1")),
         (100, "127.0.0.3", ("127.0.0.3", "127.0.0.1")),
     ]
-    assert [(one.after, one.until) for one in ring.ranges][0] == (100, -100)
+    assert (ring.ranges[0].after, ring.ranges[0].until) == (100, -100)
     assert [(one.address, one.up, one.tokens, one.datacenter) for one in ring.members] == [
         ("127.0.0.1", True, (-100,), "dc1"),
         ("127.0.0.2", True, (0,), "dc1"),

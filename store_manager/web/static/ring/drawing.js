@@ -34,13 +34,13 @@ export function numbersOf(cluster) {
   return new Map(cluster.nodes.map((node, index) => [node.address, index + 1]));
 }
 
-/** A node with one token stands there; nodes with many stand inside of the ring, in the order of the list. */
+/** A node with one token stands there; nodes with many stand inside of the ring, in the order of the table. */
 function placesOf(cluster) {
   const single = cluster.nodes.every((node) => node.tokens.length === 1);
   return new Map(
     cluster.nodes.map((node, index) => {
       const turn = single ? turnOf(node.tokens[0]) : index / cluster.nodes.length;
-      return [node.address, { turn, radius: single ? RADIUS : RADIUS - 48, single }];
+      return [node.address, { turn, radius: single ? RADIUS : RADIUS - 46, single }];
     }),
   );
 }
@@ -105,13 +105,17 @@ function cross(x, y) {
   return line;
 }
 
-/** Names stand outside of the ring, beside their node; those of nodes inside of it stand under them. */
+/** Names stand outside of the ring, beside their node; inside of it there is room for the numbers only. */
 function labelOf(node, place) {
   const [x, y] = at(place.turn, place.single ? RADIUS + 30 : place.radius);
-  const side = place.single ? Math.sin(2 * Math.PI * place.turn) : 0;
+  if (!place.single) {
+    const state = node.state === "UP" ? "" : say(node.state);
+    return [svg("text", { class: `small state ${node.state}`, x, y: y + 27 }, state)];
+  }
+  const side = Math.sin(2 * Math.PI * place.turn);
   const beside = Math.abs(side) > 0.3;
   const anchor = beside ? (side > 0 ? "start" : "end") : "middle";
-  const lift = place.single ? (beside ? 0 : y < 0 ? -12 : 8) : 28;
+  const lift = beside ? 0 : y < 0 ? -12 : 8;
   return [
     svg("text", { x, y: y + lift - 8, "text-anchor": anchor }, node.address),
     svg("text", { class: `small state ${node.state}`, x, y: y + lift + 8, "text-anchor": anchor }, say(node.state)),
