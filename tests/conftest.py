@@ -51,10 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each folder of tests to one worker, so that each cluster is started once and nothing is met twice."""
+    """Gives each folder of tests to one worker, so that each cluster is started once and nothing is met twice.
+
+    The tests in a browser watch the same three nodes as those of the cluster.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return str(Path(nodeid.partition("::")[0]).parent)
+        folder = Path(nodeid.partition("::")[0]).parent
+        return str(folder.with_name("cluster") if folder.name == "browser" else folder)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from conftest import THREE_NODES
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -39,9 +38,10 @@ PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
 
 
 @pytest.fixture(scope="module")
-def store(three_settings: Settings) -> Iterator[str]:
+def store(three_nodes: Cluster, three_settings: Settings) -> Iterator[str]:
     """A service on three nodes with three copies of each row, which gives up soon; its address."""
-    with serve(replace(three_settings, cassandra_read_timeout_s=2), f"{THREE_NODES}.100") as address:
+    network = three_nodes.addresses[0].rpartition(".")[0]
+    with serve(replace(three_settings, cassandra_read_timeout_s=2), f"{network}.100") as address:
         yield address
 
 
