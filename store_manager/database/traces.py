@@ -70,7 +70,7 @@ def noting(future: Any) -> Iterator[None]:
 def _describe(future: Any, took_s: float, failure: Failure | None) -> Sent:
     coordinator = future.coordinator_host
     return Sent(
-        asked=tuple(str(host.address) for host in future.attempted_hosts),
+        asked=tuple(dict.fromkeys(str(host.address) for host in future.attempted_hosts)),
         coordinator=str(coordinator.address) if coordinator is not None else None,
         # The last answer is the one that counts: what came before it was sent again.
         trace_id=future._query_traces[-1].trace_id if future._query_traces else None,

@@ -34,6 +34,10 @@ LONGEST_WAIT_S = 2.0
 
 PAUSE_S = 0.03
 
+_UUID_TICKS_IN_MS = 10_000
+_CLOCKS_DIFFER_MS = 5
+"""The clock in an event's id counts whole milliseconds, and is read a moment after the time that has elapsed."""
+
 NOBODY = Sent(asked=(), coordinator=None, trace_id=None, took_s=0.0, failure=None)
 
 
@@ -55,11 +59,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Event:
-    """What one node did, so many milliseconds after it began to work for this statement."""
+    """What one node did: `elapsed_ms` after it began to work for this statement, at `clock_ms` of its clock.
+
+    A node that hears of a statement again begins anew: so does a coordinator that has answered already.
+    """
 
     node: str
     elapsed_ms: float
     activity: str
+    clock_ms: float
 
 
 @dataclass(frozen=True)
@@ -188,12 +196,17 @@ def _looks() -> Iterator[None]:
 
 
 def _event(row: TraceEvent, ring: Ring) -> Event:
-    return Event(ring.name(str(row.source)), (row.source_elapsed or 0) / 1000, str(row.activity))
+    return Event(
+        node=ring.name(str(row.source)),
+        elapsed_ms=(row.source_elapsed or 0) / 1000,
+        activity=str(row.activity),
+        clock_ms=row.event_id.time / _UUID_TICKS_IN_MS,
+    )
 
 
 # What the nodes' sentences mean
 
-_PEER = r"[^/ ]*/\[?(?P<peer>[0-9a-fA-F.:]+?)\]?:\d+\b"
+_PEER = r"[^/ ]*/(?:(?P<v4>[\d.]+)|\[(?P<v6>[\da-fA-F.:]+)\]):\d+"
 _ASKED = re.compile(rf"Sending \w+_REQ message to {_PEER}")
 _ANSWERED = re.compile(rf"(?:\w+_RSP message received|Processing response) from {_PEER}")
 _OWN_WORK = re.compile(
@@ -206,19 +219,25 @@ def find_parts(events: Iterable[Event], coordinator: str | None, place: Place, r
     """Return what each replica had to do with a statement, in the order of the replicas."""
     asked: set[str] = set()
     answered: dict[str, float] = {}
-    for event in events:
-        if event.node != coordinator:
-            continue
-        own = _OWN_WORK.match(event.activity) is not None
-        if own or (peer := _peer(_ASKED, event, ring)):
-            asked.add(coordinator if own else peer)
-        if own or (peer := _peer(_ANSWERED, event, ring)):
-            answered[coordinator if own else peer] = event.elapsed_ms
+    of_coordinator = [event for event in events if event.node == coordinator]
+    began_ms = min((event.clock_ms - event.elapsed_ms for event in of_coordinator), default=0.0)
+    for event in of_coordinator:
+        own = event.node if _OWN_WORK.match(event.activity) else ""
+        if one := own or _peer(_ASKED, event, ring):
+            asked.add(one)
+        if one := own or _peer(_ANSWERED, event, ring):
+            answered[one] = _since(began_ms, event)
     up = {member.address for member in ring.members if member.up}
     return tuple(
         Part(address, address in up, address in asked | set(answered), answered.get(address))
         for address in place.replicas
     )
+
+
+def _since(began_ms: float, event: Event) -> float:
+    """Return how long after the coordinator began this was, though it may have begun anew since."""
+    by_clock_ms = event.clock_ms - began_ms
+    return event.elapsed_ms if by_clock_ms - event.elapsed_ms < _CLOCKS_DIFFER_MS else by_clock_ms
 
 
 def silent_among(events: Iterable[Event], coordinator: str | None, ring: Ring) -> set[str]:
@@ -231,4 +250,4 @@ def silent_among(events: Iterable[Event], coordinator: str | None, ring: Ring) -
 def _peer(sentence: re.Pattern[str], event: Event, ring: Ring) -> str:
     """Return the address of the node that the sentence is about, nothing if it is another sentence."""
     found = sentence.match(event.activity)
-    return ring.name(str(ipaddress.ip_address(found["peer"]))) if found else ""
+    return ring.name(str(ipaddress.ip_address(found["v4"] or found["v6"]))) if found else ""

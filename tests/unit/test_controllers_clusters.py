@@ -49,7 +49,7 @@ def trace(outcome: Outcome, failure: Failure | None = None, product: Product | N
         level="ALL",
         outcome=outcome,
         sent=Sent((TWO, ONE), ONE, None, 0.0123456, failure),
-        written=Written(1.5, complete=True, events=(Event(ONE, 0.25, "Parsing"),)),
+        written=Written(1.5, complete=True, events=(Event(ONE, 0.25, "Parsing", 0),)),
         parts=(Part(ONE, up=True, asked=True, answered_ms=0.5), Part(TWO, up=False)),
     )
 

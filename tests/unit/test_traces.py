@@ -203,9 +203,79 @@ def sends_nothing(_: UUID) -> None:
     raise DatabaseUnavailable("no grant")
 
 
-# What the nodes' sentences mean
+# What the nodes' sentences mean: the sentences are those of Cassandra 4.1.10, in the order in which it gave them
 
 
-def parts_of(*events: tuple[str, float, str]) -> dict[str, tuple[bool, float | None]]:
-    found = find_parts([Event(*event) for event in events], ONE, PLACE, RING)
-    return {part.address: (part.asked, part.answered_ms) for part in found}
+def parts_of(*events: tuple[str, float, float, str], ring: Ring = RING) -> dict[str, tuple[bool, float | None]]:
+    """For each replica, whether it was asked, and when it had answered; events are (node, elapsed, clock, activity)."""
+    read = [Event(node, elapsed_ms, activity, clock_ms) for node, elapsed_ms, clock_ms, activity in events]
+    return {part.address: (part.asked, part.answered_ms) for part in find_parts(read, ONE, PLACE, ring)}
+
+
+def test_a_coordinator_that_reads_its_own_copy_has_asked_and_answered_itself_and_nobody_else() -> None:
+    assert parts_of(
+        (ONE, 5.97, 1005, "Executing single-partition query on products"),
+        (ONE, 7.24, 1007, "Acquiring sstable references"),
+        (ONE, 11.66, 1011, "Read 1 live rows and 1 tombstone cells"),
+    ) == {ONE: (True, 11.66), TWO: (False, None), THREE: (False, None)}
+
+
+def test_another_replica_has_answered_when_its_answer_is_with_the_coordinator_and_not_when_it_was_sent() -> None:
+    assert parts_of(
+        (ONE, 0.76, 1000, "reading data from 127.0.0.2/127.0.0.2:7000"),
+        (ONE, 1.89, 1001, "Executing single-partition query on products"),
+        (ONE, 2.23, 1002, "Sending READ_REQ message to /127.0.0.2:7000 message size 302 bytes"),
+        (ONE, 2.31, 1002, "Sending READ_REQ message to /127.0.0.3:7000 message size 303 bytes"),
+        (ONE, 4.71, 1004, "Read 1 live rows and 1 tombstone cells"),
+        (TWO, 0.17, 1005, "READ_REQ message received from /127.0.0.1:7000"),
+        (TWO, 9.82, 1014, "Read 1 live rows and 1 tombstone cells"),
+        (TWO, 9.85, 1014, "Enqueuing response to /127.0.0.1:7000"),
+        (ONE, 17.22, 1017, "READ_RSP message received from /127.0.0.2:7000"),
+        (ONE, 17.91, 1017, "Processing response from /127.0.0.2:7000"),
+    ) == {ONE: (True, 4.71), TWO: (True, 17.91), THREE: (True, None)}
+
+
+def test_a_write_is_answered_by_those_who_promised_accepted_and_committed() -> None:
+    assert parts_of(
+        (ONE, 2.92, 1002, "Preparing 8bd1c5a1-e87e-11f1-375a-3438f592bfe0 with read"),
+        (ONE, 3.17, 1003, "Sending PAXOS2_PREPARE_REQ message to /127.0.0.2:7000 message size 238 bytes"),
+        (ONE, 3.2, 1003, "Promising read/write ballot 8bd1c5a1-e87e-11f1-375a-3438f592bfe0"),
+        (ONE, 10.79, 1010, "PAXOS2_PREPARE_RSP message received from /127.0.0.2:7000"),
+        (ONE, 12.77, 1012, "Accepting proposal Accepted(1401:8bd1c5a1, 17955:key=2570\n    Row: EMPTY)"),
+        (ONE, 18.28, 1018, "Committing proposal Committed(1401:8bd1c5a1, 17955:key=2570\n    Row: EMPTY)"),
+        (ONE, 32.13, 1032, "PAXOS_COMMIT_RSP message received from /127.0.0.2:7000"),
+        (ONE, 46.59, 1046, "CAS successful"),
+    ) == {ONE: (True, 18.28), TWO: (True, 32.13), THREE: (False, None)}
+
+
+def test_an_answer_after_the_coordinator_had_ended_is_late_and_not_early() -> None:
+    found = parts_of(
+        (ONE, 1.5, 1001, "Sending PAXOS_COMMIT_REQ message to /127.0.0.2:7000 message size 117 bytes"),
+        (ONE, 46.5, 1046, "CAS successful"),
+        (ONE, 0.25, 1061, "PAXOS_COMMIT_RSP message received from /127.0.0.2:7000"),
+    )
+
+    assert found[TWO] == (True, 61.5)
+
+
+@pytest.mark.parametrize(
+    "named", ["/127.0.0.2:7000", "node2/127.0.0.2:7000", "/[0:0:0:0:0:0:0:2]:7000", "node2/[fd00::2]:7001"]
+)
+def test_however_a_node_is_named_it_is_found_under_the_address_that_the_service_uses(named: str) -> None:
+    internal = {"/[0:0:0:0:0:0:0:2]:7000": "::2", "node2/[fd00::2]:7001": "fd00::2"}.get(named, TWO)
+    ring = Ring("store", (Member(TWO, internal, "dc1", "rack1", "4.1.10", up=True, tokens=(), owns=1),), ())
+
+    found = parts_of(
+        (ONE, 1, 1, f"Sending READ_REQ message to {named} message size 302 bytes"),
+        (ONE, 2, 2, f"READ_RSP message received from {named}"),
+        ring=ring,
+    )
+
+    assert found[TWO] == (True, 2)
+
+
+def test_what_other_nodes_do_and_say_to_each_other_is_no_answer_to_the_coordinator() -> None:
+    assert parts_of(
+        (TWO, 0.1, 1000, "Executing single-partition query on products"),
+        (TWO, 0.2, 1000, "READ_RSP message received from /127.0.0.3:7000"),
+    ) == {ONE: (False, None), TWO: (False, None), THREE: (False, None)}

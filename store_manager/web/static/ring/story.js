@@ -81,14 +81,14 @@ function tellAnswers(trace, colours, states) {
   const met = trace.outcome === "ANSWERED";
   const sentence = met ? (isReplica ? "coordinator_text" : "coordinator_other") : "coordinator_failed";
   const ms = milliseconds(trace.coordinated_ms ?? trace.took_ms);
-  const before = trace.asked.slice(0, -1);
+  const others = trace.asked.filter((address) => address !== trace.coordinator);
   const kind = { ANSWERED: "", REFUSED: "warn", FAILED: "bad", UNKNOWN: "warn" }[trace.outcome];
   step(
     "answers",
     html("p", { class: kind }, html("strong", {}, resultOf(trace))),
     html("ul", {}, trace.replicas.map((replica) => partOf(replica, trace, colours, states))),
     trace.coordinator ? html("p", { class: "note" }, say(sentence, { coordinator: trace.coordinator, ms })) : "",
-    before.length ? html("p", { class: "note" }, say("retried", { others: list(before) })) : "",
+    others.length ? html("p", { class: "note" }, say("also_asked", { others: list(others) })) : "",
     trace.coordinator && !trace.complete ? html("p", { class: "note" }, say("trace_incomplete")) : "",
   );
 }
@@ -101,9 +101,17 @@ function partOf(replica, trace, colours, states) {
   if (replica.asked) {
     return html("li", { class: "bad" }, mark("no"), name, say("no_answer"));
   }
-  const away = !replica.up || states.get(replica.address) === "DOWN";
-  const sentence = away ? "not_asked_down" : trace.outcome === "ANSWERED" ? "not_needed" : "not_asked";
-  return html("li", {}, mark("none"), name, say(sentence));
+  return html("li", {}, mark("none"), name, say(whyNot(replica, trace, states)));
+}
+
+function whyNot(replica, trace, states) {
+  if (!replica.up || states.get(replica.address) === "DOWN") {
+    return "not_asked_down";
+  }
+  if (trace.events.length === 0) {
+    return "not_known";
+  }
+  return trace.outcome === "ANSWERED" ? "not_needed" : "not_asked";
 }
 
 function tellLoss(trace, states) {
