@@ -99,5 +99,15 @@ def test_a_node_that_started_again_is_alive_though_its_heartbeat_is_lower_than_b
     assert seen(heartbeats, 3, generation=2) is True
 
 
+def test_a_node_that_started_again_is_not_seen_by_one_that_knows_only_its_former_life(
+    heartbeats: Heartbeats, clock: Clock
+) -> None:
+    seen(heartbeats, 500)
+    clock.now_s += STILL_S + 1
+    told = {"1": {"2": Beat(1, 500)}, "2": {"2": Beat(2, 3)}}
+
+    assert heartbeats.judge(told)["1"]["2"] is False
+
+
 def test_nobody_is_asked_about_himself(heartbeats: Heartbeats) -> None:
     assert heartbeats.judge({"1": {"1": Beat(1, 1)}}) == {"1": {}}

@@ -248,6 +248,18 @@ def test_a_write_is_answered_by_those_who_promised_accepted_and_committed() -> N
     ) == {ONE: (True, 18.28), TWO: (True, 32.13), THREE: (False, None)}
 
 
+@pytest.mark.parametrize(
+    "activity",
+    [
+        "Promising read/write ballot 8bd1c5a1-e87e-11f1-375a-3438f592bfe0",
+        "Accepting proposal Accepted(1401:8bd1c5a1, 17955:key=2570\n    Row: EMPTY)",
+        "Committing proposal Committed(1401:8bd1c5a1, 17955:key=2570\n    Row: EMPTY)",
+    ],
+)
+def test_a_coordinator_takes_part_in_each_phase_of_a_write_as_a_replica(activity: str) -> None:
+    assert parts_of((ONE, 3.2, 1003, activity))[ONE] == (True, 3.2)
+
+
 def test_an_answer_after_the_coordinator_had_ended_is_late_and_not_early() -> None:
     found = parts_of(
         (ONE, 1.5, 1001, "Sending PAXOS_COMMIT_REQ message to /127.0.0.2:7000 message size 117 bytes"),
