@@ -19,7 +19,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from serving import serve
+
+from benchmarks.faults import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from store_manager.settings import Settings
 
 PATIENCE_S = 60.0
+PORT = 5000
 NAME = "Gamer mouse <b>7</b>"
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 NETWORK_FLAGS = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync")
@@ -38,11 +40,27 @@ PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
 
 
 @pytest.fixture(scope="module")
-def store(three_nodes: Cluster, three_settings: Settings) -> Iterator[str]:
+def store(three_nodes: Cluster, three_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service on three nodes with three copies of each row, which gives up soon; its address."""
     network = three_nodes.addresses[0].rpartition(".")[0]
-    with serve(replace(three_settings, cassandra_read_timeout_s=2), f"{network}.100") as address:
+    own = replace(
+        three_settings, cassandra_read_timeout_s=2, http_host=f"{network}.101", http_port=PORT, recovery_interval_s=0
+    )
+    service = Service(1, own, tmp_path_factory.mktemp("service"))
+    address = f"http://{own.http_host}:{PORT}"
+    try:
+        service.start()
+        until(lambda: is_ready(address))
         yield address
+    finally:
+        service.kill()
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return bool(get(f"{address}/readyz"))
+    except OSError:
+        return False
 
 
 @contextmanager
