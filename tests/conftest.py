@@ -20,7 +20,7 @@ import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from store_manager.dao import REHEARSALS
-from store_manager.database.connections import Database, connect, prepare_all
+from store_manager.database.connections import Database, connect, open_database, prepare_all
 from store_manager.lab.clusters import Cluster
 from store_manager.schema.syncs import sync
 from store_manager.settings import Settings
@@ -51,10 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each folder of tests to one worker, so that each cluster is started once and nothing is met twice."""
+    """Gives each folder of tests to one worker, so that each cluster is started once and nothing is met twice.
+
+    The tests in a browser watch the same three nodes as those of the cluster.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return str(Path(nodeid.partition("::")[0]).parent)
+        folder = Path(nodeid.partition("::")[0]).parent
+        return str(folder.with_name("cluster") if folder.name == "browser" else folder)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -103,6 +107,18 @@ def three_nodes(worker: int) -> Iterator[Cluster]:
     """Three nodes for the tests that need them, whatever `--cassandra` says."""
     with lab_cluster(f"test-three-{worker}", 3, THREE_NODES[worker]) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def three_settings(three_nodes: Cluster) -> Settings:
+    """The settings of a keyspace on the three nodes that has all tables, made once: each takes them a second."""
+    settings = settings_for(Place(tuple(three_nodes.addresses)), replicas=3)
+    database = open_database(settings)
+    try:
+        sync(database, settings)
+    finally:
+        database.close()
+    return settings
 
 
 @contextmanager

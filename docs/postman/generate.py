@@ -68,6 +68,7 @@ FOLDERS: dict[str, tuple[Step, ...]] = {
         Step("get_health", 200, checks=("answer.nodes.length > 0",)),
         Step("get_health_check", 200),
         Step("get_metrics", 200),
+        Step("get_cluster", 200, checks=("answer.nodes.length > 0", "answer.ranges.length > 0")),
     ),
     "2 Products": (
         Step(
@@ -112,6 +113,7 @@ FOLDERS: dict[str, tuple[Step, ...]] = {
             path=THE_PRODUCT,
             body={"price": "24.99"},
             if_match="{{product_etag}}",
+            saves={"changed_etag": "pm.response.headers.get('ETag')"},
             checks=("answer.price === '24.99'",),
         ),
         Step(
@@ -143,7 +145,31 @@ FOLDERS: dict[str, tuple[Step, ...]] = {
         Step("list_movements", 200, path=THE_PRODUCT, checks=("answer.movements.length > 0",)),
         Step("list_stocks", 200, query={"limit": "20"}, checks=("answer.stocks.length > 0",)),
     ),
-    "4 Users": (
+    "4 Where the product lives": (
+        Step(
+            "trace_product",
+            200,
+            path=THE_PRODUCT,
+            query={"level": "ONE"},
+            checks=("answer.outcome === 'ANSWERED'", "answer.replicas.length > 0"),
+        ),
+        Step(
+            "trace_product",
+            200,
+            name="Follow a conditional write that changes nothing",
+            path=THE_PRODUCT,
+            query={"operation": "WRITE"},
+            checks=("answer.outcome === 'ANSWERED'",),
+        ),
+        Step(
+            "get_product",
+            200,
+            name="Read the product after that write: it has the version that it had",
+            path=THE_PRODUCT,
+            checks=("pm.response.headers.get('ETag') === pm.collectionVariables.get('changed_etag')",),
+        ),
+    ),
+    "5 Users": (
         Step(
             "create_user",
             201,
@@ -154,7 +180,7 @@ FOLDERS: dict[str, tuple[Step, ...]] = {
         Step("change_user", 200, path=THE_USER, body={"name": "Jane Roe"}, checks=("answer.name === 'Jane Roe'",)),
         Step("list_users", 200, query={"limit": "20"}, checks=("answer.users.length > 0",)),
     ),
-    "5 Orders": (
+    "6 Orders": (
         Step(
             "place_order",
             201,
@@ -220,13 +246,13 @@ FOLDERS: dict[str, tuple[Step, ...]] = {
             checks=("answer.quantity === 8", "answer.reserved === 0"),
         ),
     ),
-    "6 Reports": (
+    "7 Reports": (
         Step("report_stocks", 200, query={"limit": "20"}, checks=("answer.stocks.length > 0",)),
         Step("report_low_stock", 200, query={"below": "9"}),
         Step("report_best_sellers", 200, query={"limit": "20"}, checks=("answer.best_sellers.length > 0",)),
         Step("report_highest_spenders", 200, query={"limit": "20"}, checks=("answer.highest_spenders.length > 0",)),
     ),
-    "7 Tidying up": (
+    "8 Tidying up": (
         Step("delete_user", 204, path=THE_USER),
         Step("retire_product", 204, path=THE_PRODUCT),
         Step("get_product", 404, name="Look for the retired product", path=THE_PRODUCT),

@@ -9,13 +9,15 @@ from flask import Flask, Response, render_template
 from flask_restx import Api
 
 from store_manager import __version__
-from store_manager.controllers import explanations, health, orders, products, reports, stocks, users
+from store_manager.controllers import clusters, explanations, health, orders, products, reports, ring, stocks, users
 
 DESCRIPTION = """\
 Products, stock, orders and users of a store on Apache Cassandra.
 
 A first round: create a product, set its stock, create a user, place an order. Errors are `application/problem+json`
 with a stable `code`. Ids are UUIDs, times are UTC, amounts of money are decimal strings.
+
+[Watch your data on the ring](/ring): which nodes hold a product, and which of them answer.
 """
 
 PAGE_POLICY = (
@@ -23,6 +25,18 @@ PAGE_POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """What the page for people may load: its own files only. Swagger UI writes styles of its own into the page."""
+
+NAMESPACES = (
+    products.ns,
+    stocks.ns,
+    orders.ns,
+    reports.ns,
+    users.ns,
+    clusters.ns,
+    health.ns,
+    explanations.ns,
+)
+"""In the order in which Swagger shows them."""
 
 
 class StoreApi(Api):
@@ -40,8 +54,9 @@ def register(app: Flask) -> StoreApi:
     api.error_handlers.clear()  # those of Flask-RESTX's own parsers, which nothing here uses
     api.representation("application/json")(_write_json)
     api.documentation(_show_page)
-    for namespace in (products.ns, stocks.ns, orders.ns, reports.ns, users.ns, health.ns, explanations.ns):
+    for namespace in NAMESPACES:
         api.add_namespace(namespace)
+    ring.register(app)
     return api
 
 

@@ -6,6 +6,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from cassandra import ConsistencyLevel
+from cassandra.cqlengine.query import LWTException
+
 from store_manager.dao import rows
 from store_manager.models.marks import names_on_change
 from store_manager.models.products import Product
@@ -48,6 +51,31 @@ def find_many(product_ids: Iterable[UUID]) -> dict[UUID, Product]:
     return found
 
 
+def find_at(product_id: UUID, level: str) -> Product | None:
+    """Return the product as replicas at this level know it, in whatever state; None if they know of none.
+
+    Consistency: `level`, so it may be stale. Idempotent. Partition: (product_id).
+    """
+    at_level = Product.objects(product_id=product_id).consistency(ConsistencyLevel.name_to_value[level])
+    found: Product | None = at_level.first()
+    return found
+
+
+def touch(product: Product, level: str) -> bool:
+    """Write the time of the last change again as it was read, if the product still has that version.
+
+    A whole conditional write that changes nothing: neither what the version says nor the version, so it is harmless
+    even if it applies late. Returns whether it applied.
+    Consistency: LWT on `version`, committed at `level`. Safe to send again. Partition: (product_id).
+    """
+    guarded = Product.objects(product_id=product.product_id).iff(version=product.version)
+    try:
+        guarded.consistency(ConsistencyLevel.name_to_value[level]).update(updated_at=product.updated_at)
+    except LWTException:
+        return False
+    return True
+
+
 def change(product: Product, values: dict[str, Any]) -> bool:
     """Write all that can change of a product, if it still has the version that was read; return whether it had.
 
@@ -67,4 +95,6 @@ def rehearse() -> None:
     find(product.product_id)
     find(product.product_id, serial=True)
     list(Product.objects(product_id__in=[product.product_id]).limit(None))
+    find_at(product.product_id, "ONE")
+    touch(product, "ONE")
     change(product, {})

@@ -20,9 +20,12 @@ from cassandra.query import dict_factory
 
 from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.database.health import Health, ask_nodes
+from store_manager.database.heartbeats import Heartbeats
 from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects
+from store_manager.database.rings import Ring, read_ring
 from store_manager.database.sessions import PreparingSession, rehearsing
 from store_manager.database.statements import Kind
+from store_manager.database.surveys import Survey, survey
 from store_manager.errors import DatabaseUnavailable, SettingError
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Database:
         self.session = session
         self.keyspace = keyspace
         self._datacenter = datacenter
+        self._heartbeats = Heartbeats()
 
     def health(self) -> Health:
         """Ask each node that is up for its clock and its schema, all at once, for at most a second."""
@@ -63,6 +67,14 @@ class Database:
                 self.cluster.profile_manager.on_down(host)
                 self.cluster.control_connection.on_down(host)
                 self.raw.on_down(host)
+
+    def ring(self) -> Ring:
+        """Return who is a member and which nodes hold which keys of the store, as the driver knows it now."""
+        return read_ring(self.raw, self.keyspace or "")
+
+    def survey(self) -> Survey:
+        """Ask each node that is up how it is and whom it sees, all at once, for at most a second."""
+        return survey(self.raw, self.keyspace or "", self._heartbeats)
 
     def close(self) -> None:
         """End the connection; statements that are under way fail."""

@@ -6,12 +6,15 @@ The one place where driver errors are read; above it they don't exist.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from cassandra import (
+    CoordinationFailure,
     DriverException,
     InvalidRequest,
     ReadFailure,
     RequestValidationException,
+    Timeout,
     Unauthorized,
     Unavailable,
 )
@@ -78,3 +81,31 @@ def _is_schema_lag(error: Exception) -> bool:
     """Tell whether it may be one: a coordinator asks for all columns that it knows, whichever are selected."""
     reasons = set((error.error_code_map or {}).values()) if isinstance(error, ReadFailure) else set()
     return bool(reasons) and reasons <= {_NO_REASON, _INCOMPATIBLE_SCHEMA}
+
+
+TOO_FEW_ALIVE, TOO_FEW_ANSWERED, NO_ANSWER = "TOO_FEW_ALIVE", "TOO_FEW_ANSWERED", "NO_ANSWER"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a statement failed, in numbers: how many replicas its level requires, and how many there were.
+
+    `reason` is `TOO_FEW_ALIVE` if the coordinator knew before it asked, `TOO_FEW_ANSWERED` if it asked and waited in
+    vain, `NO_ANSWER` if no coordinator said how many there were; only then the numbers are None.
+    """
+
+    reason: str
+    required: int | None = None
+    found: int | None = None
+
+
+def explain(error: Exception) -> Failure:
+    """Return why a statement failed, from a driver's error."""
+    if isinstance(error, Unavailable):
+        return Failure(TOO_FEW_ALIVE, error.required_replicas, error.alive_replicas)
+    if isinstance(error, (Timeout, CoordinationFailure)) and error.required_responses is not None:
+        return Failure(TOO_FEW_ANSWERED, error.required_responses, error.received_responses)
+    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict):  # sent again, until no node was left
+        told = [explain(cause) for cause in error.errors.values() if isinstance(cause, Exception)]
+        return next((failure for failure in reversed(told) if failure.required is not None), Failure(NO_ANSWER))
+    return Failure(NO_ANSWER)

@@ -20,6 +20,7 @@ from cassandra.cluster import _NOT_SET as NOT_SET
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import BatchStatement, SimpleStatement
 
+from store_manager.database import traces
 from store_manager.database.deadlines import remaining_s
 from store_manager.database.failures import DRIVER_ERRORS, ReplicasBehind, translate
 from store_manager.database.statements import Batch, Kind, Statement, parse
@@ -232,10 +233,11 @@ class PreparingSession:
         started, attempted = time.perf_counter(), []
         try:
             future = self.raw.execute_async(
-                query, timeout=limit_s, execution_profile=profile, paging_state=paging_state
+                query, timeout=limit_s, execution_profile=profile, paging_state=paging_state, trace=traces.wanted()
             )
             attempted = future.attempted_hosts
-            return future.result()
+            with traces.noting(future):
+                return future.result()
         except DRIVER_ERRORS as error:
             self._suspect(error)
             _raise_translated(error, kind, attempts=len(attempted))

@@ -41,8 +41,8 @@ class Beacon(StoreModel):
 
 
 @pytest.fixture(scope="module")
-def settings(three_nodes: Cluster) -> Settings:
-    return settings_for(Place(tuple(three_nodes.addresses)), replicas=3)
+def settings(three_settings: Settings) -> Settings:
+    return three_settings
 
 
 @pytest.fixture(scope="module")

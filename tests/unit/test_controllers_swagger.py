@@ -55,6 +55,7 @@ def test_every_call_of_the_table_is_documented(operations: dict[str, Any]) -> No
         *("GET /orders/{order_id}", "DELETE /orders/{order_id}"),
         *("POST /orders/{order_id}/payment", "POST /orders/{order_id}/fulfilment"),
         *("GET /orders/reports/best-sellers", "GET /orders/reports/highest-spenders"),
+        *("GET /cluster", "GET /cluster/trace/{product_id}"),
         *(f"GET /{name}" for name in ("health", "health-check", "livez", "readyz", "metrics")),
         "GET /problems/{code}",
     }

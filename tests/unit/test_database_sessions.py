@@ -16,6 +16,7 @@ from store_manager.database.deadlines import deadline
 from store_manager.database.policies import Suspects
 from store_manager.database.sessions import PreparingSession, Rows, rehearsing
 from store_manager.database.tallies import tally
+from store_manager.database.traces import tracing
 from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind
 
 READ = 'SELECT "a" FROM ks.t WHERE "id" = %(0)s'
@@ -40,7 +41,9 @@ class FakeFuture:
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.attempted_hosts = ["node"]
+        self.attempted_hosts = [SimpleNamespace(address="node")]
+        self.coordinator_host = self.attempted_hosts[0]
+        self._query_traces = None
 
     def result(self) -> Any:
         if isinstance(self.answer, Exception):
@@ -335,3 +338,11 @@ def test_a_condition_that_failed_is_not_applied_however_many_rows_say_so() -> No
     assert not Rows(failed, conditional=True).was_applied
     assert Rows([{"[applied]": True}], conditional=True).was_applied
     assert Rows(failed).was_applied, "a plain statement has no condition"
+
+
+def test_a_statement_is_traced_only_inside_of_tracing(session: PreparingSession, raw: FakeRaw) -> None:
+    session.execute(READ, PARAMETERS)
+    with tracing() as noted:
+        session.execute(READ, PARAMETERS)
+    assert [sent.trace for sent in raw.sent] == [False, True]
+    assert [one.asked for one in noted] == [("node",)]
