@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CQL_PORT = 9042
 STORAGE_PORT = 7000
 JMX_PORT_BASE = 17190
+GROUP_BASE = 52000
 MOST_NODES = 9
 DATA_CENTER = "dc1"
 RING_SIZE = 2**64
@@ -64,7 +65,8 @@ LOGBACK = """\
 class Node:
     """One node of a cluster: `number` counts from 1, `directory` holds all that it writes.
 
-    A `joining` node streams its part from a running cluster, so it gets none of the shortcuts of the first nodes.
+    A `joining` node streams its part from a running cluster when it first starts, so it gets none of the shortcuts of
+    the first nodes; it keeps the mark when that is long over.
     """
 
     number: int
@@ -85,6 +87,11 @@ class Node:
     def jmx_port(self) -> int:
         """Its JMX port: Cassandra opens it on 127.0.0.1, so it differs between nodes and networks."""
         return JMX_PORT_BASE + 10 * int(self.network.rpartition(".")[2]) + self.number
+
+    @property
+    def group(self) -> int:
+        """The group of its process where root starts it: it differs between nodes and networks as well."""
+        return GROUP_BASE + 10 * int(self.network.rpartition(".")[2]) + self.number
 
     @property
     def endpoints(self) -> tuple[tuple[str, int], ...]:
@@ -245,3 +252,9 @@ def first_nodes(directory: Path, count: int, network: str, cluster_name: str, he
         )
         for number in range(1, count + 1)
     ]
+
+
+def joining_node(first: Node, number: int, token: int) -> Node:
+    """Return a node that joins the cluster of `first` later, at this place of the ring; it is no seed."""
+    directory = first.directory.with_name(f"node{number}")
+    return replace(first, number=number, directory=directory, initial_token=token, joining=True)

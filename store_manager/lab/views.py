@@ -16,7 +16,7 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.protocol import ErrorMessage
 
-from store_manager.lab.nodes import CQL_PORT, RING_SIZE
+from store_manager.lab.nodes import CQL_PORT, FIRST_TOKEN, RING_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,12 +112,25 @@ class Observer:
 
 def shares(tokens: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
     """Return each address's part of the token ring, between 0 and 1: a token owns what precedes it."""
-    ring = sorted((token, address) for address, some in tokens.items() for token in some)
     owned = dict.fromkeys(tokens, 0.0)
-    for position, (token, address) in enumerate(ring):
-        span = (token - ring[position - 1][0]) % RING_SIZE or RING_SIZE
+    for span, _, address in _ranges(tokens):
         owned[address] += span / RING_SIZE
     return owned
+
+
+def halve_widest(tokens: Mapping[str, tuple[int, ...]]) -> tuple[int, str]:
+    """Return the token that halves the widest range of the ring, and the address that owns that range."""
+    span, token, address = max(_ranges(tokens))
+    return (token - span // 2 - FIRST_TOKEN) % RING_SIZE + FIRST_TOKEN, address
+
+
+def _ranges(tokens: Mapping[str, tuple[int, ...]]) -> list[tuple[int, int, str]]:
+    """Return of each range of the ring how wide it is, its last token and the address that owns it."""
+    ring = sorted((token, address) for address, some in tokens.items() for token in some)
+    return [
+        ((token - ring[position - 1][0]) % RING_SIZE or RING_SIZE, token, address)
+        for position, (token, address) in enumerate(ring)
+    ]
 
 
 class Watch:
