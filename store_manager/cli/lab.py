@@ -23,7 +23,7 @@ from store_manager.lab.faults import AlreadyRunning, LabError
 if TYPE_CHECKING:
     from store_manager.lab.clusters import NodeStatus
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclasses.dataclass(frozen=True)

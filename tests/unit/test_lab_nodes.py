@@ -114,3 +114,9 @@ def test_no_two_nodes_of_any_network_share_a_group(tmp_path: Path) -> None:
     assert len(groups) == len(nodes)
     # What a user namespace maps, and below what is handed out to services.
     assert max(groups) < 61184
+
+
+def test_the_shortcuts_of_the_first_nodes_do_not_let_them_forget_one_that_joins() -> None:
+    delays = dict(flag.removeprefix("-Dcassandra.").split("=") for flag in SHORTCUTS)
+    assert int(delays["ring_delay_ms"]) < 30_000
+    assert int(delays["gossip_quarantine_delay_ms"]) >= 2 * 30_000
