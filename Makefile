@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NODES ?= 1
+DRILLS ?= repair restore join
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -37,6 +38,10 @@ bench: $(INSTALLED)  ## Measure how fast one product sells, against other ways t
 bench-million: $(INSTALLED)  ## Sell one product a million times, and measure whether that made it slow (ARGS="--sales 20000")
 	@$(BIN)/python -m benchmarks.million_sales $(ARGS)
 
+.PHONY: drill
+drill: $(INSTALLED)  ## Practise what operators do: repair, restore, let a node join (DRILLS=restore for one)
+	@$(BIN)/python -m pytest $(ARGS) $(DRILLS:%=tests/drills/drill_%.py)
+
 .PHONY: lint
 lint: $(INSTALLED)  ## Check style, types and the way of the imports
 	@$(BIN)/ruff check .
@@ -55,7 +60,7 @@ LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate
 .PHONY: lock
 lock: $(INSTALLED)  ## Renew requirements*.lock after a change of pyproject.toml
 	@$(LOCK) --output-file=requirements.lock pyproject.toml
-	@$(LOCK) --extra=lab --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+	@$(LOCK) --extra=lab --extra=management --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
 
 .PHONY: venv
 venv: $(INSTALLED)  ## Install the locked packages into .venv

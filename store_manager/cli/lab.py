@@ -65,7 +65,7 @@ def up(place: _Place, nodes: int, network: str, heap_mb: int) -> None:
         cluster.up(console.print)
     except AlreadyRunning as error:
         console.print(error.message)
-    console.print(f"CASSANDRA_HOSTS={','.join(cluster.addresses)}")
+    _print_settings(cluster)
 
 
 @lab.command()
@@ -75,7 +75,7 @@ def join(place: _Place) -> None:
     _end_with_what_starts()
     cluster = place.load()
     cluster.join(console.print)
-    console.print(f"CASSANDRA_HOSTS={','.join(cluster.addresses)}")
+    _print_settings(cluster)
 
 
 @lab.command()
@@ -178,6 +178,11 @@ def down(place: _Place, *, remove: bool) -> None:
     cluster.down()
     if remove:
         cluster.destroy()
+
+
+def _print_settings(cluster: Cluster) -> None:
+    console.print(f"CASSANDRA_HOSTS={','.join(cluster.addresses)}")
+    console.print(f"CASSANDRA_JMX_HOSTS={','.join(cluster.management_hosts)}")
 
 
 def _end_with_what_starts() -> None:

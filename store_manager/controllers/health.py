@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,8 @@ from store_manager.controllers.contexts import store
 from store_manager.controllers.fields import ColumnField, Convert, FlagField, TextField
 from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation
 from store_manager.controllers.representations import Representation
-from store_manager.errors import DatabaseUnavailable, SchemaBehind
+from store_manager.errors import DatabaseUnavailable, SchemaBehind, StoreError
+from store_manager.services import repairs
 
 if TYPE_CHECKING:
     from store_manager.database.health import Health
@@ -102,8 +103,21 @@ def _examine() -> Condition:
     return Condition(DEGRADED if health.warnings else READY, health.warnings, health)
 
 
-def _answer_condition(representation: Representation) -> Response:
-    condition = _examine()
+def _examine_with_upkeep() -> Condition:
+    """Examine for people whether a repair is overdue as well; probes come too often for that."""
+    condition, context = _examine(), store()
+    if condition.status == UNAVAILABLE:
+        return condition
+    own = context.settings
+    try:
+        ages = context.keeper.require().ages()
+        alarms = repairs.find_alarms(ages, own.repair_alarm_percent, own.cassandra_replication_factor)
+    except StoreError as error:
+        alarms = [f"Nobody knows whether a repair is overdue: {error.message}"]
+    return replace(condition, status=DEGRADED, reasons=[*condition.reasons, *alarms]) if alarms else condition
+
+
+def _answer_condition(representation: Representation, condition: Condition) -> Response:
     return answer(representation, condition, status=503 if condition.status == UNAVAILABLE else 200)
 
 
@@ -131,7 +145,7 @@ class Ready(StoreResource):
     )
     def get(self) -> Response:
         """Tell whether anything useful can be answered, and what is wrong if not all is well."""
-        return _answer_condition(READINESS)
+        return _answer_condition(READINESS, _examine())
 
 
 _SUMMARY_ANSWERS = {200: Answer("The summary", SUMMARY), 503: Answer("Nothing can be answered", SUMMARY)}
@@ -144,7 +158,7 @@ class Summary(StoreResource):
     @operation(ns, Contract("get_health", _SUMMARY_ANSWERS, asks_database=False))
     def get(self) -> Response:
         """Show the state of the service and of each node: who is up, whose clock is off, whether the schema is one."""
-        return _answer_condition(SUMMARY)
+        return _answer_condition(SUMMARY, _examine_with_upkeep())
 
 
 @ns.route("/health-check")
@@ -154,7 +168,7 @@ class OldSummary(StoreResource):
     @operation(ns, Contract("get_health_check", _SUMMARY_ANSWERS, asks_database=False))
     def get(self) -> Response:
         """Show the same as `/health`, under its old name."""
-        return _answer_condition(SUMMARY)
+        return _answer_condition(SUMMARY, _examine_with_upkeep())
 
 
 @ns.route("/metrics")

@@ -18,6 +18,7 @@ from cassandra.cqlengine import connection, models
 from cassandra.policies import ConstantSpeculativeExecutionPolicy, ExponentialReconnectionPolicy
 from cassandra.query import dict_factory
 
+from store_manager.database.ages import Ages, ask_ages
 from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.database.health import Health, ask_nodes
 from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects
@@ -54,6 +55,10 @@ class Database:
     def health(self) -> Health:
         """Ask each node that is up for its clock and its schema, all at once, for at most a second."""
         return ask_nodes(self.raw, self._datacenter)
+
+    def ages(self) -> Ages | None:
+        """Ask how old the keyspace is, and for how long it keeps what was deleted; None if it has no tables."""
+        return ask_ages(self.raw, self.keyspace) if self.keyspace else None
 
     def close(self) -> None:
         """End the connection; statements that are under way fail."""

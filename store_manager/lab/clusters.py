@@ -18,7 +18,8 @@ import psutil
 
 from store_manager.lab import cuts, jars, leftovers, nodes, ports, processes, runtimes
 from store_manager.lab.faults import AlreadyRunning, LabError, files_of
-from store_manager.lab.views import Watch, halve_widest, shares
+from store_manager.lab.views import Watch
+from store_manager.rings import halve_widest, shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -111,6 +112,11 @@ class Cluster:
     def addresses(self) -> list[str]:
         """The address of every node."""
         return [node.address for node in self.nodes]
+
+    @property
+    def management_hosts(self) -> list[str]:
+        """Where the management interface (JMX) of every node is."""
+        return [f"127.0.0.1:{node.jmx_port}" for node in self.nodes]
 
     def up(self, tell: Callable[[str], None] = _keep_quiet) -> None:
         """Start every node, and return when each sees every other as up and all agree on the schema.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from store_manager.lab.faults import LabError
+from store_manager.rings import FIRST_TOKEN, RING_SIZE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,6 @@ JMX_PORT_BASE = 17190
 GROUP_BASE = 52000
 MOST_NODES = 9
 DATA_CENTER = "dc1"
-RING_SIZE = 2**64
-FIRST_TOKEN = -(2**63)
 LOG_TAIL_LINES = 8
 
 EXPORTS = (
@@ -198,6 +197,8 @@ class Node:
             # What was acknowledged survives kill -9; the periodic default would lose the last moments.
             "commitlog_sync": "batch",
             "paxos_variant": "v2",
+            # Dropped up to where a Paxos repair has come, and at no other time.
+            "paxos_state_purging": "repaired",
             "authenticator": "AllowAllAuthenticator",
             "authorizer": "AllowAllAuthorizer",
             "materialized_views_enabled": False,

@@ -16,7 +16,8 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.protocol import ErrorMessage
 
-from store_manager.lab.nodes import CQL_PORT, FIRST_TOKEN, RING_SIZE
+from store_manager.lab.nodes import CQL_PORT
+from store_manager.rings import letter_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S = 2.0
 PROTOCOL_VERSION = 5
 NORMAL = "NORMAL"
-# nodetool's letters, which operators know: up or down, and normal, joining, leaving or moving.
-LETTERS = {"NORMAL": "N", "shutdown": "N", "BOOT": "J", "BOOT_REPLACE": "J", "LEAVING": "L", "LEFT": "L", "MOVING": "M"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Peer:
     @property
     def letter(self) -> str:
         """The second letter of nodetool's state; `?` before anything is known."""
-        return LETTERS.get(self.status, "?")
+        return letter_of(self.status)
 
 
 @dataclass(frozen=True)
@@ -108,29 +107,6 @@ class Observer:
         }
         ordered = {address: tuple(sorted(map(int, some or ()))) for address, some in tokens.items()}
         return View(str(local.schema_version), ordered, peers)
-
-
-def shares(tokens: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
-    """Return each address's part of the token ring, between 0 and 1: a token owns what precedes it."""
-    owned = dict.fromkeys(tokens, 0.0)
-    for span, _, address in _ranges(tokens):
-        owned[address] += span / RING_SIZE
-    return owned
-
-
-def halve_widest(tokens: Mapping[str, tuple[int, ...]]) -> tuple[int, str]:
-    """Return the token that halves the widest range of the ring, and the address that owns that range."""
-    span, token, address = max(_ranges(tokens))
-    return (token - span // 2 - FIRST_TOKEN) % RING_SIZE + FIRST_TOKEN, address
-
-
-def _ranges(tokens: Mapping[str, tuple[int, ...]]) -> list[tuple[int, int, str]]:
-    """Return of each range of the ring how wide it is, its last token and the address that owns it."""
-    ring = sorted((token, address) for address, some in tokens.items() for token in some)
-    return [
-        ((token - ring[position - 1][0]) % RING_SIZE or RING_SIZE, token, address)
-        for position, (token, address) in enumerate(ring)
-    ]
 
 
 class Watch:

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from store_manager.lab.faults import LabError
-from store_manager.lab.nodes import RING_SIZE, SHORTCUTS, Node, first_nodes, joining_node
+from store_manager.lab.nodes import SHORTCUTS, Node, first_nodes, joining_node
+from store_manager.rings import RING_SIZE
 
 JARS = [Path("/jars/jamm-0.3.2.jar"), Path("/jars/cassandra-all-4.1.10.jar")]
 
@@ -45,6 +46,7 @@ def test_what_a_node_acknowledges_is_on_disk_and_paxos_is_the_newer_one(tmp_path
     settings = _settings(_nodes(tmp_path)[0])
     assert settings["commitlog_sync"] == "batch"
     assert settings["paxos_variant"] == "v2"
+    assert settings["paxos_state_purging"] == "repaired"
 
 
 def test_first_nodes_take_shortcuts_and_do_not_stream(tmp_path: Path) -> None:
