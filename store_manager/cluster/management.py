@@ -110,7 +110,10 @@ class Management:
 
     def count(self, kind: str, name: str) -> int:
         """Return one of the node's own counters since its start, 0 if it has not counted anything yet."""
-        return int(self._read(f"{METRICS}:type={kind},name={name}", "Count") or 0)
+        bean = f"{METRICS}:type={kind},name={name}"
+        with _explained(self.endpoint):
+            is_there = self._beans.isRegistered(_java("javax.management.ObjectName")(bean))
+        return int(self._read(bean, "Count")) if is_there else 0
 
     def _read(self, bean: str, attribute: str) -> Any:
         with _explained(self.endpoint):
@@ -244,11 +247,11 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
     try:
         yield
     except jpype.JException as error:
-        name = str(error.javaClass().getName()).rpartition(".")[2]
+        name = type(error).__name__.rpartition(".")[2]
         if name == "SecurityException":
             message = f"The management of {endpoint} refuses the user or password: see CASSANDRA_JMX_USERNAME"
         elif name in {"ConnectException", "ConnectIOException", "NoSuchObjectException", "NotBoundException"}:
             message = f"No management interface (JMX) answers at {endpoint}: see CASSANDRA_JMX_HOSTS"
         else:
-            message = f"The management of {endpoint} failed: {error.message() or name}"
+            message = f"The management of {endpoint} failed: {error.getMessage() or name}"
         raise ManagementError(message) from error

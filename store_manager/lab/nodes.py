@@ -179,6 +179,10 @@ class Node:
             *(ALONE if self.seeds == (self.address,) else ()),
         ]
 
+    @property
+    def _is_founded_alone(self) -> bool:
+        return len(self.seeds) == 1
+
     def _settings(self) -> dict[str, object]:
         seeds = [{"seeds": ",".join(self.seeds)}]
         token = {} if self.initial_token is None else {"initial_token": str(self.initial_token)}
@@ -197,8 +201,8 @@ class Node:
             # What was acknowledged survives kill -9; the periodic default would lose the last moments.
             "commitlog_sync": "batch",
             "paxos_variant": "v2",
-            # Dropped up to where a Paxos repair has come, and at no other time.
-            "paxos_state_purging": "repaired",
+            # Dropped up to where a Paxos repair has come, and at no other time; a node alone has nobody to repair with.
+            "paxos_state_purging": "legacy" if self._is_founded_alone else "repaired",
             "authenticator": "AllowAllAuthenticator",
             "authorizer": "AllowAllAuthorizer",
             "materialized_views_enabled": False,

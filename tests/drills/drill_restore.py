@@ -9,12 +9,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import operators
 import pytest
 import shops
 from conftest import Place, lab_cluster, settings_for
@@ -29,7 +29,6 @@ from store_manager.schema.syncs import sync
 from store_manager.services import audit, orders, recovery, stocks
 from store_manager.services.findings import Code, Finding, Patience
 from store_manager.services.orders import Item
-from store_manager.settings import write_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +72,7 @@ def test_what_is_restored_together_is_as_it_was_and_what_is_restored_alone_is_no
         product_ids = [shops.new_product(10).product_id for _ in range(5)]
         kept = [sell(user_id, product_id) for product_id in product_ids]
         before = balances(product_ids)
-        take_snapshot(cluster, settings)
+        operators.run(cluster, settings, "snapshot", SNAPSHOT)
         later = [sell(user_id, product_id) for product_id in product_ids]
         orders.cancel(kept[0])
 
@@ -108,18 +107,6 @@ def balances(product_ids: list[UUID]) -> list[tuple[int, int]]:
 
 def breaches() -> list[Finding]:
     return [event for event in audit.run(audit.plan(Patience(AT_ONCE))) if isinstance(event, Finding)]
-
-
-def take_snapshot(cluster: Cluster, settings: Settings) -> None:
-    environment = os.environ | {
-        "CASSANDRA_HOSTS": write_value(settings.cassandra_hosts),
-        "CASSANDRA_JMX_HOSTS": ",".join(cluster.management_hosts),
-        "CASSANDRA_KEYSPACE": settings.cassandra_keyspace,
-    }
-    # In a process of its own: a Java runtime stays where it was started.
-    script = "import sys; from store_manager.cli import main; main(sys.argv[1:])"
-    command = [sys.executable, "-c", script, "cluster", "snapshot", SNAPSHOT]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=TIMEOUT_S)
 
 
 def restore_all(cluster: Cluster, settings: Settings) -> None:

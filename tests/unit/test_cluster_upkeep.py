@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -138,3 +140,22 @@ def test_a_repair_can_only_be_noted_of_a_moment_that_has_been(began: str, monkey
     monkeypatch.setattr("store_manager.database.connections.connect", connected)
     result = CliRunner().invoke(main, ["cluster", "note-repair", "--began", began])
     assert result.exit_code == 2
+
+
+NOBODY = """
+from store_manager.cluster import management
+from store_manager.cluster.faults import ManagementError
+try:
+    with management.connect([management.Endpoint("127.0.0.1", {port})]):
+        pass
+except ManagementError as error:
+    print(error.message)
+"""
+
+
+def test_a_management_interface_that_does_not_answer_is_told_with_where_it_was_sought() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    # In a process of its own: a Java runtime stays where it was started.
+    told = subprocess.run([sys.executable, "-c", NOBODY.format(port=port)], capture_output=True, text=True, check=True)
+    assert told.stdout == f"No management interface (JMX) answers at 127.0.0.1:{port}: see CASSANDRA_JMX_HOSTS\n"

@@ -46,7 +46,11 @@ def test_what_a_node_acknowledges_is_on_disk_and_paxos_is_the_newer_one(tmp_path
     settings = _settings(_nodes(tmp_path)[0])
     assert settings["commitlog_sync"] == "batch"
     assert settings["paxos_variant"] == "v2"
-    assert settings["paxos_state_purging"] == "repaired"
+
+
+def test_nodes_that_can_be_repaired_keep_what_paxos_remembers_until_they_are(tmp_path: Path) -> None:
+    assert [_settings(node)["paxos_state_purging"] for node in _nodes(tmp_path)] == ["repaired"] * 3
+    assert _settings(_nodes(tmp_path, 1)[0])["paxos_state_purging"] == "legacy"
 
 
 def test_first_nodes_take_shortcuts_and_do_not_stream(tmp_path: Path) -> None:
