@@ -127,7 +127,8 @@ def healing(*, as_json: bool) -> None:
 @cluster.command()
 def cleanup() -> None:
     """Let each node remove what it does not own any more: after a node has joined."""
-    with _connected() as (database, own), _managed(database, own) as nodes:
+    patience_s = management.PATIENT_TIMEOUT_S
+    with _connected() as (database, own), _managed(database, own, timeout_s=patience_s) as nodes:
         for node, one in nodes:
             for keyspace in (own.cassandra_keyspace, *replication.SYSTEM_KEYSPACES):
                 one.clean_up(keyspace)
@@ -181,12 +182,15 @@ def _connected() -> Iterator[tuple[Database, Settings]]:
 
 
 @contextmanager
-def _managed(database: Database, own: Settings) -> Iterator[Sequence[tuple[NodeStatus, Management]]]:
+def _managed(
+    database: Database, own: Settings, *, timeout_s: int = management.ANSWER_TIMEOUT_S
+) -> Iterator[Sequence[tuple[NodeStatus, Management]]]:
     """Yield every node of the ring with its management."""
     found = statuses.ask(database)
     endpoints = [Endpoint.parse(host) for host in own.cassandra_jmx_hosts]
     endpoints = endpoints or [Endpoint(node.address) for node in found.nodes]
-    with management.connect(endpoints, own.cassandra_jmx_username, own.cassandra_jmx_password) as managed:
+    user, password = own.cassandra_jmx_username, own.cassandra_jmx_password
+    with management.connect(endpoints, user, password, timeout_s=timeout_s) as managed:
         yield repairs.pair(found, managed)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import queue
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 JMX_PORT = 7199
 CONNECT_TIMEOUT_S = 10
-ANSWER_TIMEOUT_S = 24 * 3600
-"""How long a call may take: a cleanup answers when it is over."""
+ANSWER_TIMEOUT_S = 120
+"""How long a call may take; the one that waits for notifications takes a minute."""
+
+PATIENT_TIMEOUT_S = 24 * 3600
+"""How long a call may take that answers when its work is over, as a cleanup does."""
 
 STORAGE = "org.apache.cassandra.db:type=StorageService"
 METRICS = "org.apache.cassandra.metrics"
-IN_PROGRESS, COMPLETED = "IN_PROGRESS", "COMPLETED"
-POLL_S = 0.5
+POLL_S = 1.0
+LOSSES = {"jmx.remote.connection.notifs.lost", "jmx.remote.connection.failed", "jmx.remote.connection.closed"}
 
 _OPTIONS = (
     "-Xmx64m",
@@ -37,7 +41,6 @@ _OPTIONS = (
     "-XX:-UsePerfData",
     f"-Dsun.rmi.transport.connectionTimeout={CONNECT_TIMEOUT_S * 1000}",
     f"-Dsun.rmi.transport.tcp.handshakeTimeout={CONNECT_TIMEOUT_S * 1000}",
-    f"-Dsun.rmi.transport.tcp.responseTimeout={ANSWER_TIMEOUT_S * 1000}",
 )
 
 
@@ -58,20 +61,36 @@ class Endpoint:
         return cls(host, int(port or JMX_PORT))
 
 
+class Event(IntEnum):
+    """What a node tells of a repair, in Cassandra's own numbers."""
+
+    START = 0
+    PROGRESS = 1
+    ERROR = 2
+    ABORT = 3
+    SUCCESS = 4
+    COMPLETE = 5
+    NOTIFICATION = 6
+
+
 @dataclass(frozen=True)
 class Step:
-    """How far a repair on one node is: `done` of `total` parts."""
+    """What a node tells of the repair `source` (`repair:1`): `done` of `total` parts, and a sentence."""
 
+    source: str
+    event: Event
     done: int
     total: int
+    message: str
 
 
 class Management:
     """The management interface of one node."""
 
-    def __init__(self, endpoint: Endpoint, connection: Any) -> None:
+    def __init__(self, endpoint: Endpoint, connector: Any) -> None:
         self.endpoint = endpoint
-        self._beans = connection.getMBeanServerConnection()
+        self._connector = connector
+        self._beans = connector.getMBeanServerConnection()
 
     @property
     def host_id(self) -> str:
@@ -79,25 +98,36 @@ class Management:
         return str(self._read(STORAGE, "LocalHostId"))
 
     def repair(self, keyspace: str, options: Mapping[str, str]) -> Iterator[Step]:
-        """Run a repair of a keyspace that this node coordinates; yield how far it is until it is over.
+        """Run a repair of a keyspace that this node coordinates; yield what it tells until it is over.
 
-        Raises ManagementError, with the node's own words, if it fails, or if the node has forgotten it (a restart).
+        Raises ManagementError, with the node's own words, if it fails, or if the node is lost sight of.
         """
-        with self._listening() as steps:
+        with self._listening() as told:
             number = int(self._call(STORAGE, "repairAsync", (keyspace, "String"), (dict(options), "Map")))
-            if number == 0:  # nothing to do: nobody else has these data
+            if number == 0:  # nobody else has these data
                 return
-            while (state := self._repair_state(number))[0] == IN_PROGRESS:
-                try:
-                    yield steps.get(timeout=POLL_S)
-                except queue.Empty:
-                    continue
-        if state[0] != COMPLETED:
-            raise ManagementError(f"The repair of {keyspace} failed on {self.endpoint}: {'; '.join(state[1:])}")
+            failure = ""
+            for step in self._hear(told, f"repair:{number}"):
+                if step.event in {Event.ERROR, Event.ABORT}:
+                    failure = failure or step.message
+                yield step
+        if failure:
+            raise ManagementError(f"The repair of {keyspace} failed on {self.endpoint}: {failure}")
 
-    def _repair_state(self, number: int) -> Sequence[str]:
-        state = self._call(STORAGE, "getParentRepairStatus", (number, "int"))
-        return [str(part) for part in state] if state is not None else ["LOST", "the node does not know of it any more"]
+    def _hear(self, told: queue.SimpleQueue[Step | None], source: str) -> Iterator[Step]:
+        """Yield what is told of one repair, until it is over."""
+        while True:
+            try:
+                step = told.get(timeout=POLL_S)
+            except queue.Empty:
+                self._read(STORAGE, "OperationMode")  # raises if the node is gone
+                continue
+            if step is None:
+                raise ManagementError(f"Nobody knows how the repair on {self.endpoint} ended: what it told was lost")
+            if step.source == source:
+                yield step
+                if step.event is Event.COMPLETE:
+                    return
 
     def clean_up(self, keyspace: str) -> None:
         """Remove what the node has of a keyspace and does not own any more."""
@@ -127,36 +157,40 @@ class Management:
             return self._beans.invoke(_java("javax.management.ObjectName")(bean), operation, values, signature)
 
     @contextmanager
-    def _listening(self) -> Iterator[queue.SimpleQueue[Step]]:
-        """Collect how far repairs are, which the node tells its listeners."""
-        bean, steps = _java("javax.management.ObjectName")(STORAGE), queue.SimpleQueue[Step]()
-        listener = _listener(steps)
+    def _listening(self) -> Iterator[queue.SimpleQueue[Step | None]]:
+        """Collect what the node tells of its repairs; None says that something of it was lost."""
+        bean, told = _java("javax.management.ObjectName")(STORAGE), queue.SimpleQueue[Step | None]()
+        listener = _listener(told)
         with _explained(self.endpoint):
+            self._connector.addConnectionNotificationListener(listener, None, None)
             self._beans.addNotificationListener(bean, listener, None, None)
         try:
-            yield steps
+            yield told
         finally:
-            with _explained(self.endpoint):
+            with suppress(ManagementError), _explained(self.endpoint):
+                self._connector.removeConnectionNotificationListener(listener)
                 self._beans.removeNotificationListener(bean, listener)
 
 
 @contextmanager
-def connect(endpoints: Sequence[Endpoint], username: str = "", password: str = "") -> Iterator[list[Management]]:
-    """Connect to the management of these nodes, and let go of it at the end.
+def connect(
+    endpoints: Sequence[Endpoint], username: str = "", password: str = "", *, timeout_s: int = ANSWER_TIMEOUT_S
+) -> Iterator[list[Management]]:
+    """Connect to the management of these nodes, and let go of it at the end; the first time-out of a process holds.
 
     Raises ManagementError, which says what to do, if this installation has no JPype or no Java, or a node refuses.
     """
-    _start_java()
+    _start_java(timeout_s)
     with ExitStack() as stack:
         managed = []
         for endpoint in endpoints:
-            connection = _connect(endpoint, username, password)
-            stack.callback(connection.close)
-            managed.append(Management(endpoint, connection))
+            connector = _connect(endpoint, username, password)
+            stack.callback(connector.close)
+            managed.append(Management(endpoint, connector))
         yield managed
 
 
-def _start_java() -> None:
+def _start_java(timeout_s: int) -> None:
     try:
         import jpype  # noqa: PLC0415 - only these commands need it, and the service's image has none
     except ModuleNotFoundError as error:
@@ -168,7 +202,8 @@ def _start_java() -> None:
         return
     library = _find_library()
     try:
-        jpype.startJVM(library or jpype.getDefaultJVMPath(), *_OPTIONS)
+        timeout = f"-Dsun.rmi.transport.tcp.responseTimeout={timeout_s * 1000}"
+        jpype.startJVM(library or jpype.getDefaultJVMPath(), *_OPTIONS, timeout)
     except (OSError, RuntimeError, jpype.JVMNotFoundException, jpype.JVMNotSupportedException) as error:
         raise ManagementError("This needs a Java runtime: install a Java 11 or later and set JAVA_HOME") from error
 
@@ -191,9 +226,9 @@ def _connect(endpoint: Endpoint, username: str, password: str) -> Any:
     with _explained(endpoint):
         # Looked up by hand: the runtime of the requirements lacks the directory service that a JMX address needs.
         stub = _java("java.rmi.registry.LocateRegistry").getRegistry(endpoint.host, endpoint.port).lookup("jmxrmi")
-        connection = _java("javax.management.remote.rmi.RMIConnector")(stub, environment)
-        connection.connect()
-    return connection
+        connector = _java("javax.management.remote.rmi.RMIConnector")(stub, environment)
+        connector.connect()
+    return connector
 
 
 _TYPES = {
@@ -227,14 +262,17 @@ def _array(kind: str, values: Sequence[Any]) -> Any:
     return jpype.JArray(jpype.JClass(kind))(list(values))
 
 
-def _listener(steps: queue.SimpleQueue[Step]) -> Any:
+def _listener(told: queue.SimpleQueue[Step | None]) -> Any:
     import jpype  # noqa: PLC0415 - see _start_java
 
     class Listener:
         def handleNotification(self, notification: Any, _handback: Any) -> None:  # noqa: N802 - Java's name
-            told = notification.getUserData()
-            if told is not None and told.get("total") is not None:
-                steps.put(Step(int(told.get("progressCount")), int(told.get("total"))))
+            if str(notification.getType()) in LOSSES:
+                told.put(None)
+            elif (data := notification.getUserData()) is not None and data.get("type") is not None:
+                event, done, total = (int(data.get(name)) for name in ("type", "progressCount", "total"))
+                source, message = str(notification.getSource()), str(notification.getMessage())
+                told.put(Step(source, Event(event), done, total, message))
 
     return jpype.JProxy("javax.management.NotificationListener", inst=Listener())
 

@@ -21,9 +21,10 @@ FULL = {
     "primaryRange": "true",
     "incremental": "false",
     "parallelism": "parallel",
+    "repairPaxos": "true",
     "ignoreUnreplicatedKeyspaces": "true",
 }
-PAXOS = {"primaryRange": "true", "paxosOnly": "true", "ignoreUnreplicatedKeyspaces": "true"}
+PAXOS = {"primaryRange": "true", "repairPaxos": "true", "paxosOnly": "true", "ignoreUnreplicatedKeyspaces": "true"}
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def test_a_node_that_joins_has_what_was_written_before_and_meanwhile(cluster: Cl
         owned = [key for key in written if node.address in {host.address for host in replicas("drill", key.bytes)}]
         assert len(written) / 2 < len(owned) < len(written)
         for other in cluster.nodes[:3]:
-            cluster.kill(other.number)
+            cluster.stop(other.number)
         select = session.prepare("SELECT number FROM drill.numbers WHERE number = ?")
         missing = [key for key in owned if session.execute(select, [key]).one() is None]
     assert missing == []

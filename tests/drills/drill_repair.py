@@ -17,6 +17,7 @@ from cassandra import ConsistencyLevel
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile, Session
 from cassandra.cluster import Cluster as Driver
 from cassandra.policies import WhiteListRoundRobinPolicy
+from cassandra.query import SimpleStatement
 from conftest import Place, lab_cluster, settings_for, store_keyspace
 
 from store_manager.cluster import replication
@@ -27,6 +28,7 @@ from store_manager.services.repairs import FULL, PAXOS, find_alarms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from uuid import UUID
 
     from store_manager.database.connections import Database
@@ -66,19 +68,34 @@ def only(address: str, keyspace: str) -> Iterator[Session]:
         driver.shutdown()
 
 
-def has(session: Session, product_id: UUID, level: int = ConsistencyLevel.ONE) -> bool:
-    select = session.prepare("SELECT product_id FROM products WHERE product_id = ?")
-    select.consistency_level = level
-    return session.execute(select, [product_id]).one() is not None
+def has(session: Session, product_id: UUID, level: int) -> bool:
+    query = SimpleStatement("SELECT product_id FROM products WHERE product_id = %s", consistency_level=level)
+    return session.execute(query, [product_id]).one() is not None
+
+
+def files_of_products(cluster: Cluster, keyspace: str) -> list[Path]:
+    """What the loser has of the table on its disk."""
+    [directory] = (cluster.node(LOSER).directory / "data" / keyspace).glob("products-*")
+    return list(directory.glob("*-big-*"))
 
 
 def lose_products(cluster: Cluster, keyspace: str) -> None:
     """Let a node lose what it has of a table, as a broken disk does."""
     cluster.stop(LOSER)
-    [directory] = (cluster.node(LOSER).directory / "data" / keyspace).glob("products-*")
-    for file in directory.glob("*-big-*"):
+    for file in files_of_products(cluster, keyspace):
         file.unlink()
     cluster.start(LOSER)
+
+
+@contextmanager
+def left_alone(cluster: Cluster) -> Iterator[None]:
+    """Stop the others, so that the loser answers with what it has itself, and nothing else."""
+    others = [node.number for node in cluster.nodes if node.number != LOSER]
+    for number in others:
+        cluster.stop(number)
+    yield
+    for number in others:
+        cluster.start(number)
 
 
 def read_repairs(cluster: Cluster, settings: Settings) -> int:
@@ -90,20 +107,22 @@ def test_a_read_mends_the_row_that_it_meets_and_a_repair_all_of_them(
     cluster: Cluster, settings: Settings, database: Database
 ) -> None:
     product_ids = [shops.new_product().product_id for _ in range(10)]
-    lose_products(cluster, settings.cassandra_keyspace)
+    address, keyspace = cluster.node(LOSER).address, settings.cassandra_keyspace
+    lose_products(cluster, keyspace)
+    assert files_of_products(cluster, keyspace) == []
     before = read_repairs(cluster, settings)
-    with only(cluster.node(LOSER).address, settings.cassandra_keyspace) as session:
-        assert not any(has(session, product_id) for product_id in product_ids)
-        assert has(session, product_ids[0], ConsistencyLevel.QUORUM)
-        assert has(session, product_ids[0])
-        assert read_repairs(cluster, settings) > before
+    with only(address, keyspace) as session:
+        assert all(has(session, product_id, ConsistencyLevel.QUORUM) for product_id in product_ids[:3])
+    assert read_repairs(cluster, settings) >= before + 1
 
-        old = Ages(clocks.now() - GRACE, GRACE)
-        assert len(find_alarms(old, 70, 3)) == 1
-        began = clocks.now()
-        told = json.loads(operators.run(cluster, settings, "repair", "--json"))
-        assert told["nodes"] == cluster.addresses
-        assert all(has(session, product_id) for product_id in product_ids)
+    old = Ages(clocks.now() - GRACE, GRACE)
+    assert len(find_alarms(old, 70, 3)) == 1
+    began = clocks.now()
+    told = json.loads(operators.run(cluster, settings, "repair", "--json"))
+    assert told["nodes"] == cluster.addresses
+    assert files_of_products(cluster, keyspace) != []
+    with left_alone(cluster), only(address, keyspace) as session:
+        assert all(has(session, product_id, ConsistencyLevel.ONE) for product_id in product_ids)
     assert find_alarms(old, 70, 3) == []
     assert began <= noted(FULL).started_at <= noted(FULL).finished_at <= clocks.now()
     assert database.ages() is not None

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from store_manager.cli import main
 from store_manager.cluster import management, repairs, replication
 from store_manager.cluster.faults import ManagementError, UpkeepFailed
-from store_manager.cluster.management import Endpoint, Step
+from store_manager.cluster.management import Endpoint, Event, Step
 from store_manager.cluster.statuses import ClusterStatus, NodeStatus
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class FakeManagement:
         assert options == repairs.FULL
         if keyspace == self._refuses:
             raise ManagementError(f"The repair of {keyspace} failed on {self._address}")
-        yield Step(1, 2)
-        yield Step(2, 2)
+        yield Step("repair:1", Event.PROGRESS, 1, 2, "")
+        yield Step("repair:1", Event.COMPLETE, 2, 2, "")
         self._repaired.append((self._address, keyspace))
 
 
@@ -73,7 +73,7 @@ def test_every_node_repairs_every_keyspace_one_after_the_other() -> None:
     reached = [step.reached for step in steps]
     assert reached == sorted(reached)
     assert (reached[0], reached[-1]) == (0.0, 1.0)
-    assert 0.125 in reached
+    assert 0.125 in reached, "half of the first of four"
 
 
 def test_a_repair_that_fails_ends_the_run_and_says_where() -> None:
