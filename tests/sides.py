@@ -20,7 +20,7 @@ TIMEOUT_S = 60
 PROGRAM = """
 import json, sys
 from uuid import UUID
-from store_manager import dao
+from store_manager import dao, logs
 from store_manager.database import connections
 from store_manager.database.deadlines import deadline
 from store_manager.errors import StoreError
@@ -35,6 +35,7 @@ def attempt(act):
         except StoreError as error:
             return type(error).__name__
 
+logs.configure("CRITICAL", "console")
 values = json.loads(sys.argv[1])
 own = Settings(**{name: tuple(one) if isinstance(one, list) else one for name, one in values.items()})
 product_id, user_id, wanted = UUID(sys.argv[2]), UUID(sys.argv[3]), int(sys.argv[4])

@@ -111,8 +111,8 @@ def note_repair(*, began: datetime, paxos: bool) -> None:
 @cluster.command()
 @as_json
 def healing(*, as_json: bool) -> None:
-    """Show what each node has counted since its start: hints stored and replayed, rows mended while they were read."""
-    with _connected() as (database, own), _managed(database, own) as nodes:
+    """Show what each node that answers has counted since its start: hints stored and replayed, rows mended by reads."""
+    with _connected() as (database, own), _managed(database, own, everyone=False) as nodes:
         found = {node.address: counters.read(one) for node, one in nodes}
     if as_json:
         click.echo(json.dumps({address: asdict(one) for address, one in found.items()}, indent=2))
@@ -183,15 +183,15 @@ def _connected() -> Iterator[tuple[Database, Settings]]:
 
 @contextmanager
 def _managed(
-    database: Database, own: Settings, *, timeout_s: int = management.ANSWER_TIMEOUT_S
+    database: Database, own: Settings, *, everyone: bool = True, timeout_s: int = management.ANSWER_TIMEOUT_S
 ) -> Iterator[Sequence[tuple[NodeStatus, Management]]]:
-    """Yield every node of the ring with its management."""
+    """Yield every node of the ring with its management, or those that can be reached."""
     found = statuses.ask(database)
     endpoints = [Endpoint.parse(host) for host in own.cassandra_jmx_hosts]
     endpoints = endpoints or [Endpoint(node.address) for node in found.nodes]
     user, password = own.cassandra_jmx_username, own.cassandra_jmx_password
-    with management.connect(endpoints, user, password, timeout_s=timeout_s) as managed:
-        yield repairs.pair(found, managed)
+    with management.connect(endpoints, user, password, everyone=everyone, timeout_s=timeout_s) as managed:
+        yield repairs.pair(found, managed) if everyone else repairs.pair_some(found, managed)
 
 
 @contextmanager

@@ -11,6 +11,12 @@ class ManagementError(StoreError):
     code = "MANAGEMENT_ERROR"
 
 
+class ManagementSilent(ManagementError):
+    """Nobody answers where a node's management interface should be."""
+
+    code = "MANAGEMENT_SILENT"
+
+
 class UpkeepFailed(StoreError):
     """A repair, a cleanup or a snapshot failed on a node; what was done on others before stays done."""
 

@@ -15,7 +15,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store_manager.cluster.faults import ManagementError
+from store_manager.cluster.faults import ManagementError, ManagementSilent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -174,9 +174,16 @@ class Management:
 
 @contextmanager
 def connect(
-    endpoints: Sequence[Endpoint], username: str = "", password: str = "", *, timeout_s: int = ANSWER_TIMEOUT_S
+    endpoints: Sequence[Endpoint],
+    username: str = "",
+    password: str = "",
+    *,
+    everyone: bool = True,
+    timeout_s: int = ANSWER_TIMEOUT_S,
 ) -> Iterator[list[Management]]:
-    """Connect to the management of these nodes, and let go of it at the end; the first time-out of a process holds.
+    """Connect to the management of these nodes, or of those that answer, and let go of it at the end.
+
+    The first time-out of a process holds for all that follow.
 
     Raises ManagementError, which says what to do, if this installation has no JPype or no Java, or a node refuses.
     """
@@ -184,7 +191,12 @@ def connect(
     with ExitStack() as stack:
         managed = []
         for endpoint in endpoints:
-            connector = _connect(endpoint, username, password)
+            try:
+                connector = _connect(endpoint, username, password)
+            except ManagementSilent:
+                if everyone:
+                    raise
+                continue
             stack.callback(connector.close)
             managed.append(Management(endpoint, connector))
         yield managed
@@ -290,6 +302,7 @@ def _explained(endpoint: Endpoint) -> Iterator[None]:
             message = f"The management of {endpoint} refuses the user or password: see CASSANDRA_JMX_USERNAME"
         elif name in {"ConnectException", "ConnectIOException", "NoSuchObjectException", "NotBoundException"}:
             message = f"No management interface (JMX) answers at {endpoint}: see CASSANDRA_JMX_HOSTS"
+            raise ManagementSilent(message) from error
         else:
             message = f"The management of {endpoint} failed: {error.getMessage() or name}"
         raise ManagementError(message) from error

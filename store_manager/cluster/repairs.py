@@ -41,11 +41,17 @@ def pair(status: ClusterStatus, managed: Iterable[Management]) -> list[tuple[Nod
     away = [node.address for node in status.nodes if node.state != "UN"]
     if away:
         raise UpkeepFailed(f"Every node has to be up and normal (UN), and {', '.join(away)} is not: see cluster status")
-    by_id = {one.host_id: one for one in managed}
-    missing = [node.address for node in status.nodes if node.host_id not in by_id]
+    found = pair_some(status, managed)
+    missing = {node.address for node in status.nodes} - {node.address for node, _ in found}
     if missing:
-        raise UpkeepFailed(f"CASSANDRA_JMX_HOSTS leaves out {', '.join(missing)}: name every node of the ring")
-    return [(node, by_id[node.host_id]) for node in status.nodes]
+        raise UpkeepFailed(f"CASSANDRA_JMX_HOSTS leaves out {', '.join(sorted(missing))}: name every node of the ring")
+    return found
+
+
+def pair_some(status: ClusterStatus, managed: Iterable[Management]) -> list[tuple[NodeStatus, Management]]:
+    """Return those nodes of the ring whose management was reached, each with it."""
+    by_id = {one.host_id: one for one in managed}
+    return [(node, by_id[node.host_id]) for node in status.nodes if node.host_id in by_id]
 
 
 def repair(

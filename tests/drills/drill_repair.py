@@ -6,6 +6,7 @@ No test of `make test`, which does not find it by its name: `make drill`.
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 NETWORK = "127.0.75"
 LOSER = 3
+PATIENCE_S = 60.0
 GRACE = timedelta(days=10)
 
 
@@ -98,9 +100,32 @@ def left_alone(cluster: Cluster) -> Iterator[None]:
         cluster.start(number)
 
 
-def read_repairs(cluster: Cluster, settings: Settings) -> int:
-    healing: dict[str, Any] = json.loads(operators.run(cluster, settings, "healing", "--json"))
-    return int(healing[cluster.node(LOSER).address]["read_repairs"])
+def counted(cluster: Cluster, settings: Settings, name: str) -> int:
+    """What all nodes that answer have counted together."""
+    healing: dict[str, dict[str, int]] = json.loads(operators.run(cluster, settings, "healing", "--json"))
+    return sum(node[name] for node in healing.values())
+
+
+def states(cluster: Cluster, settings: Settings) -> list[str]:
+    told = json.loads(operators.run(cluster, settings, "status", "--json"))
+    return [node["state"] for node in told["nodes"]]
+
+
+@pytest.mark.usefixtures("database")
+def test_what_a_node_misses_is_kept_for_it_and_brought_when_it_is_back(cluster: Cluster, settings: Settings) -> None:
+    assert states(cluster, settings) == ["UN"] * 3
+    stored = counted(cluster, settings, "hints_stored")
+    cluster.stop(LOSER)
+    for _ in range(3):
+        shops.new_product(1)
+    assert states(cluster, settings) == ["UN", "UN", "DN"]
+    assert counted(cluster, settings, "hints_stored") > stored
+    replayed = counted(cluster, settings, "hints_replayed")
+    cluster.start(LOSER)
+    end_s = time.monotonic() + PATIENCE_S
+    while counted(cluster, settings, "hints_replayed") == replayed:
+        assert time.monotonic() < end_s, f"no hint was replayed within {PATIENCE_S} s"
+    assert states(cluster, settings) == ["UN"] * 3
 
 
 def test_a_read_mends_the_row_that_it_meets_and_a_repair_all_of_them(
@@ -110,10 +135,10 @@ def test_a_read_mends_the_row_that_it_meets_and_a_repair_all_of_them(
     address, keyspace = cluster.node(LOSER).address, settings.cassandra_keyspace
     lose_products(cluster, keyspace)
     assert files_of_products(cluster, keyspace) == []
-    before = read_repairs(cluster, settings)
+    before = counted(cluster, settings, "read_repairs")
     with only(address, keyspace) as session:
         assert all(has(session, product_id, ConsistencyLevel.QUORUM) for product_id in product_ids[:3])
-    assert read_repairs(cluster, settings) >= before + 1
+    assert counted(cluster, settings, "read_repairs") > before
 
     old = Ages(clocks.now() - GRACE, GRACE)
     assert len(find_alarms(old, 70, 3)) == 1
