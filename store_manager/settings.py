@@ -172,7 +172,23 @@ class Settings:
     cassandra_replication_factor: int = _declare(
         3, "Copies of each row in the data centre (NetworkTopologyStrategy)", _between(1, 9, int)
     )
-    cassandra_read_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of plain reads", _CONSISTENCY)
+    cassandra_read_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level of all other plain reads", _CONSISTENCY
+    )
+    cassandra_catalogue_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level at which GETs read products", _CONSISTENCY
+    )
+    cassandra_stock_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level at which GETs read stocks, their movements and their reports", _CONSISTENCY
+    )
+    cassandra_report_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level at which reports on sales read orders", _CONSISTENCY
+    )
+    cassandra_stale_reads: bool = _declare(
+        default=True,
+        meaning="Whether GETs of products and stocks go on at LOCAL_ONE, and say so, while too few copies answer",
+        kind=_BOOLEAN,
+    )
     cassandra_write_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of writes", _CONSISTENCY)
     cassandra_serial_consistency: str = _declare(
         "LOCAL_SERIAL",
@@ -198,13 +214,40 @@ class Settings:
     cassandra_read_timeout_s: float = _declare(2.0, "How long a read may take", _SECONDS, unit="s")
     cassandra_write_timeout_s: float = _declare(2.0, "How long a plain write may take", _SECONDS, unit="s")
     cassandra_conditional_timeout_s: float = _declare(
-        1.0, "How long a conditional write or a serial read may take", _SECONDS, unit="s"
+        1.0, "How long one attempt at a conditional write or a serial read may take", _SECONDS, unit="s"
+    )
+    cassandra_shortage_timeout_s: float = _declare(
+        0.5,
+        "How long a statement may take when the service knows that too few copies can be reached for it",
+        _SECONDS,
+        unit="s",
     )
     cassandra_speculative_delay_ms: int = _declare(
         100,
-        "When a second node is asked the same, if a first one has not answered",
+        "After how long a plain read or write goes to a second node as well, and to a third",
         _between(1, 60_000, int),
         unit="ms",
+    )
+    cassandra_conditional_delay_ms: int = _declare(
+        250,
+        "The same for conditional writes and serial reads, which get in each other's way",
+        _between(1, 60_000, int),
+        unit="ms",
+    )
+    cassandra_probe_timeout_s: float = _declare(
+        1.0,
+        "How long a node may take to answer a probe of its health; until then, it is asked last",
+        _SECONDS,
+        unit="s",
+    )
+    cassandra_heartbeat_s: float = _declare(
+        5.0,
+        "How often a silent connection is tested; a node that leaves the test unanswered for as long is down",
+        _SECONDS,
+        unit="s",
+    )
+    cassandra_reconnect_s: float = _declare(
+        2.0, "How often at least a connection to a node that is down is tried", _SECONDS, unit="s"
     )
     request_timeout_s: float = _declare(
         10.0, "How long one HTTP request may take, all attempts included", _SECONDS, unit="s"
@@ -324,6 +367,17 @@ class Settings:
                 "half has a majority"
             )
         return found
+
+    def describe_survival(self, nodes: int) -> str:
+        """Return a sentence on what a data centre of `nodes` nodes goes on doing while nodes are away."""
+        factor = min(self.cassandra_replication_factor, nodes)
+        spare = max(0, factor - (self.cassandra_replication_factor // 2 + 1))
+        whole = (
+            f"with {spare} node(s) away, everything goes on" if spare else "with a node away, its rows can't be written"
+        )
+        if factor - 1 == spare or not self.cassandra_stale_reads:
+            return whole
+        return f"{whole}; with {factor - 1} away, products and stocks can still be read, perhaps as they were before"
 
 
 SAFE_REPLICATION_FACTOR = 3

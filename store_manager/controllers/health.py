@@ -15,6 +15,7 @@ from store_manager.controllers.contexts import store
 from store_manager.controllers.fields import ColumnField, Convert, FlagField, TextField
 from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation
 from store_manager.controllers.representations import Representation
+from store_manager.database.health import Part, Reach
 from store_manager.errors import DatabaseUnavailable, SchemaBehind, StoreError
 from store_manager.services import repairs
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from store_manager.database.health import Health
 
 READY, DEGRADED, UNAVAILABLE = "ready", "degraded", "unavailable"
+NO_REACH = Reach(Part.NONE, Part.NONE)
 
 ns = Namespace("health", path="/", description="How the service is")
 
@@ -40,7 +42,18 @@ class Condition:
     status: str
     reasons: list[str]
     health: Health | None = None
+    reach: Reach = NO_REACH
     version: str = __version__
+
+    @property
+    def reads(self) -> str:
+        """Which part of the rows can be read."""
+        return self.reach.reading.name.lower()
+
+    @property
+    def writes(self) -> str:
+        """Which part of the rows can be written."""
+        return self.reach.writing.name.lower()
 
     @property
     def schema_agreed(self) -> bool | None:
@@ -59,6 +72,13 @@ _STATUS = TextField(
     limits={"enum": [READY, DEGRADED, UNAVAILABLE]},
 )
 _REASONS = restx.List(TextField(example="Node 127.0.0.2 does not answer"), required=True, description="What is wrong")
+_PARTS = {"enum": [part.name.lower() for part in Part]}
+_READS = TextField(
+    description="Which part of the rows can be read; perhaps as they were before, while `writes` is not all",
+    required=True,
+    limits=_PARTS,
+)
+_WRITES = TextField(description="Which part of the rows can be written", required=True, limits=_PARTS)
 NODE = Representation(
     "Node",
     {
@@ -72,12 +92,14 @@ NODE = Representation(
     },
 )
 LIFE = Representation("Life", {"status": TextField(description="alive", required=True, example="alive")})
-READINESS = Representation("Readiness", {"status": _STATUS, "reasons": _REASONS})
+READINESS = Representation("Readiness", {"status": _STATUS, "reads": _READS, "writes": _WRITES, "reasons": _REASONS})
 SUMMARY = Representation(
     "Health",
     {
         "status": _STATUS,
         "version": TextField(description="The service's version", required=True, example="0.1.0"),
+        "reads": _READS,
+        "writes": _WRITES,
         "reasons": _REASONS,
         "schema_agreed": FlagField(
             description="Whether all nodes have one schema; null: not connected", required=True, nullable=True
@@ -95,12 +117,14 @@ class _Alive:
 def _examine() -> Condition:
     context = store()
     try:
-        health = context.keeper.require().health()
+        database = context.keeper.require()
     except (DatabaseUnavailable, SchemaBehind) as error:
         return Condition(UNAVAILABLE, [error.message])
-    if all(node.clock_skew_s is None for node in health.nodes):
-        return Condition(UNAVAILABLE, health.warnings, health)
-    return Condition(DEGRADED if health.warnings else READY, health.warnings, health)
+    health, reach = database.health(), database.reach()
+    reasons = health.warnings + reach.warnings
+    if reach.reading is Part.NONE or all(node.clock_skew_s is None for node in health.nodes):
+        return Condition(UNAVAILABLE, reasons, health, NO_REACH)
+    return Condition(DEGRADED if reasons else READY, reasons, health, reach)
 
 
 def _examine_with_upkeep() -> Condition:

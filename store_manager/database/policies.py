@@ -1,12 +1,13 @@
 """What the driver does when a node fails: where it sends, whether it sends again, when it connects again.
 
-Nothing here may repeat a statement that is not idempotent.
+Nothing here may repeat a statement that is not marked idempotent: what is, and what else may carry the mark, is decided
+in `store_manager.database.sessions`.
 """
 
 from __future__ import annotations
 
 import random
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 from cassandra.policies import DCAwareRoundRobinPolicy, HostDistance, RetryPolicy, TokenAwarePolicy
@@ -15,12 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_RETRIES = 2
-SUSPICION_S = 5.0
-"""For how long a node on which a statement of ours timed out is asked last; by then the heartbeat has judged it."""
 
 
 class IdempotentRetryPolicy(RetryPolicy):
-    """Sends idempotent statements again, through another node, at most twice; never any other statement."""
+    """Sends what may be sent again through another node, at most twice; never any other statement."""
 
     def _decide(self, query: Any, retry_num: int) -> tuple[int, None]:
         # Without a query the request prepares a statement, which is harmless to repeat.
@@ -45,17 +44,29 @@ class IdempotentRetryPolicy(RetryPolicy):
 
 
 class Suspects:
-    """The nodes on which a statement of ours has lately timed out: perhaps frozen, and not yet known to be down."""
+    """The nodes that left a statement of ours unanswered: perhaps frozen, and not yet known to be down.
+
+    A set for several threads; when a node leaves it is decided by `store_manager.database.probes`.
+    """
 
     def __init__(self) -> None:
-        self._until: dict[Any, float] = {}
+        self._hosts: set[Any] = set()
+        self._lock = threading.Lock()
 
-    def add(self, host: Any) -> None:
-        """Suspect this node from now on, for `SUSPICION_S`."""
-        self._until[host] = time.monotonic() + SUSPICION_S
+    def add(self, host: Any) -> bool:
+        """Suspect this node from now on; return whether it was not suspected before."""
+        with self._lock:
+            is_new = host not in self._hosts
+            self._hosts.add(host)
+            return is_new
+
+    def clear(self, host: Any) -> None:
+        """Suspect this node no longer."""
+        with self._lock:
+            self._hosts.discard(host)
 
     def __contains__(self, host: Any) -> bool:
-        return self._until.get(host, 0.0) > time.monotonic()
+        return host in self._hosts
 
 
 class ReplicaPolicy(TokenAwarePolicy):
