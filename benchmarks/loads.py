@@ -10,7 +10,7 @@ import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -26,24 +26,30 @@ READ, ORDER = "reads", "orders"
 ORDERS_OF_ALL = 0.2
 """Which part of the requests are orders."""
 
-THREADS = 48
+THREADS, SETTLERS = 64, 8
 PRODUCTS, USERS = 24, 8
 PLENTY = 1_000_000
 SETTLING_S = 60.0
 PAUSE_S = 0.1
 CLIENT_TIMEOUT_S = 15.0
+UNANSWERED = "unanswered:"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One request: when it was due (monotonic), how long until its answer, and `code` if that was no success."""
+    """One request: when it was due (monotonic), how long until its answer, `code` if that was no success.
+
+    An order of which nobody knows what became of it is `unknown`; `request` is sent again to settle it.
+    """
 
     kind: str
     due_s: float
     took_s: float
     code: str = ""
+    stale: bool = False
     unknown: bool = False
     settled: bool = True
+    request: tuple[Any, dict[str, str]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,33 +107,37 @@ class Customers:
         return self._read(began_s, f"/{what}/{product_id}")
 
     def _read(self, began_s: float, path: str) -> Sample:
-        code = self._send("GET", path, None, {}, HTTPStatus.OK)
-        return Sample(READ, began_s, time.monotonic() - began_s, code)
+        code, stale = self._send("GET", path, None, {}, HTTPStatus.OK)
+        return Sample(READ, began_s, time.monotonic() - began_s, code, stale)
 
     def _order(self, began_s: float, product_id: str, user_id: str) -> Sample:
         body = {"user_id": user_id, "items": [{"product_id": product_id, "quantity": 1}]}
         headers = {KEY_HEADER: uuid4().hex}
-        code = self._send("POST", "/orders", body, headers, HTTPStatus.CREATED)
+        code, _ = self._send("POST", "/orders", body, headers, HTTPStatus.CREATED)
+        is_unknown = code in UNTOLD or code.startswith(UNANSWERED)
         took_s = time.monotonic() - began_s
-        is_unknown = code in UNTOLD or code.startswith("unanswered")
-        settled = not is_unknown or self._settle(body, headers)
-        return Sample(ORDER, began_s, took_s, code, is_unknown, settled)
+        return Sample(ORDER, began_s, took_s, code, unknown=is_unknown, settled=not is_unknown, request=(body, headers))
 
-    def _settle(self, body: Any, headers: dict[str, str]) -> bool:
-        """Send an order again under its key until it is known what became of it; return whether it is."""
+    def settle(self, sample: Sample) -> Sample:
+        """Send an order again under its key until it is known what became of it, or patience ends."""
+        if sample.settled or sample.request is None:
+            return sample
         end_s = time.monotonic() + SETTLING_S
         while time.monotonic() < end_s:
-            if not self._send("POST", "/orders", body, headers, HTTPStatus.CREATED):
-                return True
+            code, _ = self._send("POST", "/orders", *sample.request, HTTPStatus.CREATED)
+            if not code:
+                return replace(sample, settled=True)
             time.sleep(PAUSE_S)
-        return False
+        return sample
 
-    def _send(self, method: str, path: str, body: Any, headers: dict[str, str], success: int) -> str:
+    def _send(self, method: str, path: str, body: Any, headers: dict[str, str], success: int) -> tuple[str, bool]:
+        """Return the code of what went wrong, empty if nothing did, and whether the answer may be stale."""
         try:
             reply = self._server.send(method, path, body, headers)
         except NoAnswerError as error:
-            return f"unanswered: {error.code}" if error.was_sent else error.code
-        return "" if reply.status == success else str((reply.body or {}).get("code", reply.status))
+            return (f"{UNANSWERED} {error.code}" if error.was_sent else error.code), False
+        code = "" if reply.status == success else str((reply.body or {}).get("code", reply.status))
+        return code, reply.stale
 
 
 def measure_capacity(customers: Customers, seconds: float) -> float:
@@ -164,6 +174,8 @@ class Load:
         self._stopped.set()
         self._sender.join()
         self._pool.shutdown()
+        with ThreadPoolExecutor(SETTLERS) as pool:
+            self.samples = list(pool.map(self.customers.settle, self.samples))
 
     def _send_all(self) -> None:
         due_s = time.monotonic()
@@ -182,6 +194,7 @@ class Figures:
 
     requests: int
     failures: int
+    stale: int
     unknown: int
     unsettled: int
     p50_ms: float
@@ -196,6 +209,7 @@ def sum_up(samples: Iterable[Sample], kind: str, holds: Callable[[float], bool])
     return Figures(
         requests=len(chosen),
         failures=sum(bool(one.code) and not one.unknown for one in chosen),
+        stale=sum(one.stale for one in chosen),
         unknown=sum(one.unknown for one in chosen),
         unsettled=sum(not one.settled for one in chosen),
         p50_ms=round(statistics.median(took_ms), 1),

@@ -268,8 +268,8 @@ Every answer from 400 on is an `application/problem+json` (RFC 9457), an address
 `code` never changes and is what programs decide by; `type` leads to its explanation on the service itself
 (`GET /problems/{code}`); `detail` is for people and may change. `errors` names every field, parameter or header that is
 wrong, all at once. Some kinds add members: `STOCK_SHORT` of an order has `lines`, each with `line`, `product_id`,
-`requested` and `available`; `OUTCOME_UNKNOWN` has `location`, where to look, as does the header `Location`. While so many
-nodes are away that too few copies of the data are left, a 503 has `replicas_required` and `replicas_alive`.
+`requested` and `available`; `OUTCOME_UNKNOWN` has `location`, where to look, as does the header `Location`. While too
+many nodes are away, a 503 has `replicas_required`, how many copies of the data have to answer, and `replicas_alive`.
 `request_id` stands on every line of the service's log that belongs to the request, and comes as header `X-Request-ID`;
 a caller may send an id of its own in that header (letters, digits, `.`, `_`, `-`, 64 at most).
 

@@ -6,8 +6,10 @@ in `store_manager.database.sessions`.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from cassandra.policies import DCAwareRoundRobinPolicy, HostDistance, RetryPolicy, TokenAwarePolicy
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_RETRIES = 2
+SUSPICION_S = 2.0
+"""How long a suspect that answers probes is still asked last: one that is cut off from the other nodes does, too."""
 
 
 class IdempotentRetryPolicy(RetryPolicy):
@@ -44,29 +48,38 @@ class IdempotentRetryPolicy(RetryPolicy):
 
 
 class Suspects:
-    """The nodes that left a statement of ours unanswered: perhaps frozen, and not yet known to be down.
+    """The nodes that lately left a statement of ours unanswered: perhaps frozen, or cut off from the others.
 
-    A set for several threads; when a node leaves it is decided by `store_manager.database.probes`.
+    A suspect is silent until it answers a probe (`store_manager.database.probes`), and is asked last for a moment more.
     """
 
     def __init__(self) -> None:
-        self._hosts: set[Any] = set()
+        self._until_s: dict[Any, float] = {}
         self._lock = threading.Lock()
 
     def add(self, host: Any) -> bool:
-        """Suspect this node from now on; return whether it was not suspected before."""
+        """Hold this node for silent from now on; return whether it was not before."""
         with self._lock:
-            is_new = host not in self._hosts
-            self._hosts.add(host)
+            is_new = not self.is_silent(host)
+            self._until_s[host] = math.inf
             return is_new
+
+    def answered(self, host: Any) -> None:
+        """Note that this node has answered a probe."""
+        with self._lock:
+            self._until_s[host] = time.monotonic() + SUSPICION_S
 
     def clear(self, host: Any) -> None:
         """Suspect this node no longer."""
         with self._lock:
-            self._hosts.discard(host)
+            self._until_s.pop(host, None)
+
+    def is_silent(self, host: Any) -> bool:
+        """Tell whether this node has not even answered a probe."""
+        return self._until_s.get(host) == math.inf
 
     def __contains__(self, host: Any) -> bool:
-        return host in self._hosts
+        return self._until_s.get(host, 0.0) > time.monotonic()
 
 
 class ReplicaPolicy(TokenAwarePolicy):

@@ -22,7 +22,7 @@ QUESTION = "SELECT key FROM system.local"
 
 
 class Prober:
-    """Suspects nodes, and clears each as soon as it answers a probe or the driver holds it for down."""
+    """Suspects nodes, and asks each until it answers or the driver holds it for down."""
 
     def __init__(self, raw: Any, suspects: Suspects, timeout_s: float) -> None:
         self._raw = raw
@@ -41,7 +41,7 @@ class Prober:
         except DRIVER_ERRORS:
             self._ask_again(host)
         else:
-            future.add_callbacks(lambda _: self._suspects.clear(host), lambda _: self._ask_again(host))
+            future.add_callbacks(lambda _: self._suspects.answered(host), lambda _: self._ask_again(host))
 
     def _ask_again(self, host: Any) -> None:
         if host.is_up is False:

@@ -1,6 +1,6 @@
 """How many copies of a row can be reached, as far as this process knows.
 
-That is the driver's knowledge (a connection broke, a heartbeat failed) and ours (a node left a statement unanswered),
+That is the driver's knowledge (a connection broke, a heartbeat failed) and ours (a node leaves even probes unanswered),
 which is ahead of the nodes' own failure detectors and may be wrong: it decides how long to wait and what to say, never
 whether to ask.
 """
@@ -76,4 +76,4 @@ class Replicas:
         return [host for host in hosts if host.datacenter == self._datacenter]
 
     def _is_reachable(self, host: Any) -> bool:
-        return host.is_up is not False and host not in self._suspects
+        return host.is_up is not False and not self._suspects.is_silent(host)

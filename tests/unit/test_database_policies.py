@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from cassandra.policies import HostDistance, RetryPolicy, WriteType
 
+from store_manager.database import policies
 from store_manager.database.policies import MAX_RETRIES, IdempotentRetryPolicy, ReplicaPolicy, Suspects
 
 READ_TIMEOUT = {"consistency": 6, "required_responses": 2, "received_responses": 2, "data_retrieved": False}
@@ -110,14 +112,20 @@ def test_spreading_leaves_the_fixed_order_of_others_alone(ring: Ring) -> None:
         assert plan(fixed)[:3] == "abc"
 
 
-def test_a_suspect_is_asked_last_until_it_is_cleared(ring: Ring) -> None:
-    suspects = Suspects()
+def test_a_suspect_is_asked_last_until_it_has_answered_and_for_a_moment_more(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects, now = Suspects(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     policy = make_policy(ring, suspects, spread=False)
     assert suspects.add(ring.hosts[0])
     assert not suspects.add(ring.hosts[0]), "it is suspected already"
+    now[0] += 1000
     assert plan(policy)[:2] == "bc"
     assert plan(policy)[-1] == "a"
-    suspects.clear(ring.hosts[0])
+    suspects.answered(ring.hosts[0])
+    assert plan(policy)[-1] == "a"
+    now[0] += policies.SUSPICION_S
     assert plan(policy)[:3] == "abc"
 
 
