@@ -70,7 +70,7 @@ class Replicas:
         known = self._metadata.keyspaces.get(keyspace)
         factors = getattr(known.replication_strategy, "dc_replication_factors", {}) if known else {}
         factor = factors.get(self._datacenter)
-        return None if factor is None else int(factor.all_replicas)
+        return None if factor is None else int(factor)
 
     def _local(self, hosts: Iterable[Any]) -> list[Any]:
         return [host for host in hosts if host.datacenter == self._datacenter]

@@ -31,7 +31,7 @@ class Ring:
     def __init__(self, nodes: int, factor: int) -> None:
         self.nodes = [Node() for _ in range(nodes)]
         self.factor = factor
-        strategy = SimpleNamespace(dc_replication_factors={"dc1": SimpleNamespace(all_replicas=factor)})
+        strategy = SimpleNamespace(dc_replication_factors={"dc1": factor})
         self.keyspaces = {"ks": SimpleNamespace(replication_strategy=strategy)}
         self.token_map = SimpleNamespace(ring=range(nodes), get_replicas=self.get_replicas)
 
