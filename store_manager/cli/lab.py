@@ -82,7 +82,7 @@ def join(place: _Place) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_obj
 def status(place: _Place, *, as_json: bool) -> None:
-    """Show how each node is: its process, what the others see of it, its schema and its part of the ring."""
+    """Show each node: process, gossip, schema, part of the ring, reads and writes as a replica since its start."""
     cluster = place.load()
     found = cluster.status()
     if sides := cluster.cut_sides:
@@ -194,10 +194,12 @@ def _end_with_what_starts() -> None:
 def _table(found: list[NodeStatus]) -> Table:
     # Eighty columns hold a whole token; the rest, such as process ids, is in the JSON.
     token = Column("token", no_wrap=True, min_width=20)
-    table = Table("node", "address", "process", "gossip", "owns", token, "schema", box=None, pad_edge=False)
+    work = Column("reads/writes", justify="right")
+    table = Table("node", "address", "process", "gossip", "owns", token, "schema", work, box=None, pad_edge=False)
     for node in found:
         owns = f"{node.owns:.1%}" if node.owns is not None else "-"
         tokens = "\n".join(str(token) for token in node.tokens) or "-"
-        schema = (node.schema_version or "-")[:8]
-        table.add_row(str(node.number), node.address, node.process, node.gossip, owns, tokens, schema)
+        schema = (node.schema_version or "-")[:4]
+        done = "-" if node.reads is None or node.writes is None else f"{node.reads}/{node.writes}"
+        table.add_row(str(node.number), node.address, node.process, node.gossip, owns, tokens, schema, done)
     return table

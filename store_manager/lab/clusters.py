@@ -52,7 +52,8 @@ class NodeStatus:
     """How one node is.
 
     `process` is running, frozen or stopped; `gossip` is how the others see it (UN, DN, UJ ...; several when they do not
-    agree; `?` when nobody answers); `owns` is its part of the ring, between 0 and 1.
+    agree; `?` when nobody answers); `owns` is its part of the ring, between 0 and 1; `reads` and `writes` are what it
+    did as one of the copies since its start.
     """
 
     number: int
@@ -63,6 +64,8 @@ class NodeStatus:
     schema_version: str | None
     tokens: tuple[int, ...]
     owns: float | None
+    reads: int | None
+    writes: int | None
 
 
 def _keep_quiet(_step: str) -> None:
@@ -430,6 +433,8 @@ class Cluster:
             schema_version=view.schema_version if view else None,
             tokens=tokens.get(node.address, ()),
             owns=shares(tokens).get(node.address),
+            reads=view.reads if view else None,
+            writes=view.writes if view else None,
         )
 
 

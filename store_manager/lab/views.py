@@ -46,11 +46,16 @@ class Peer:
 
 @dataclass(frozen=True)
 class View:
-    """What one node knows: its schema, the tokens of every node, and how gossip sees every node, itself included."""
+    """What one node knows: its schema, the tokens of every node, and how gossip sees every node, itself included.
+
+    `reads` and `writes` are what it did itself for the tables of users, as one of their copies, since it started.
+    """
 
     schema_version: str
     tokens: Mapping[str, tuple[int, ...]]
     peers: Mapping[str, Peer]
+    reads: int = 0
+    writes: int = 0
 
 
 class Observer:
@@ -106,7 +111,13 @@ class Observer:
             for row in gossip
         }
         ordered = {address: tuple(sorted(map(int, some or ()))) for address, some in tokens.items()}
-        return View(str(local.schema_version), ordered, peers)
+        reads, writes = (self._count(session, what) for what in ("read", "write"))
+        return View(str(local.schema_version), ordered, peers, reads, writes)
+
+    @staticmethod
+    def _count(session: Session, what: str) -> int:
+        rows = session.execute(f"SELECT keyspace_name, count FROM system_views.local_{what}_latency")  # noqa: S608
+        return sum(row.count for row in rows if not row.keyspace_name.startswith("system"))
 
 
 class Watch:
