@@ -84,6 +84,9 @@ def test_every_node_coordinates_its_share_of_the_reads_and_each_answer_names_it(
     named = Counter(client.get(f"/products/{shop['product']}").headers["Coordinator-Node"] for _ in range(60))
     assert set(named) == set(three_nodes.addresses)
     assert min(named.values()) >= 6
+    work = [(node.reads or 0, node.writes or 0) for node in three_nodes.status()]
+    assert min(reads for reads, _ in work) > 0, "each has read its copy"
+    assert min(writes for _, writes in work) > 0, "and written it"
 
 
 def test_what_goes_on_while_one_node_and_then_two_are_away(
