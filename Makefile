@@ -30,6 +30,10 @@ test: $(INSTALLED)  ## Run the tests on a real Cassandra (TESTS=… for some, AR
 chaos: $(INSTALLED)  ## Sell while servers and nodes are killed and frozen, then check every promise (ARGS="--orders 100000")
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+.PHONY: failover
+failover: $(INSTALLED)  ## Measure what callers notice while nodes fail (ARGS="--short", or --faults … --json FILE)
+	@$(BIN)/python -m benchmarks.failover $(ARGS)
+
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure how fast one product sells, against other ways to sell it (ARGS="--seconds 10")
 	@$(BIN)/python -m benchmarks.hot_product $(ARGS)

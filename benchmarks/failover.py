@@ -8,8 +8,9 @@ the store stands the same API on the driver's defaults and plain cqlengine (`ben
     python -m benchmarks.failover --faults kill restart freeze --json FILE  rows are added to those of the file
     python -m benchmarks.failover --show FILE                               print them
 
-A node that starts is given the processor time that the others leave, as it would have a machine of its own: on two
-cores, a Java runtime that starts stalls anything. The fault `control` shows that: another cluster's node starts.
+A node that starts is given the processor time that the others leave, until its row is measured: in earnest it would
+have a machine of its own, and on two cores a Java runtime that starts stalls anything. The fault `control` shows that: a
+node of another cluster starts.
 """
 
 from __future__ import annotations
@@ -104,13 +105,6 @@ def full_share(pid: int) -> None:
 def _start(stage: Stage, number: int) -> None:
     with small_share():
         stage.cluster.start(number)
-    _give_share(stage, number)
-
-
-def _give_share(stage: Stage, number: int) -> None:
-    process = stage.cluster.process(stage.cluster.node(number))
-    if process is not None:
-        full_share(process.pid)
 
 
 def _wait_until_up(stage: Stage) -> None:
@@ -153,8 +147,7 @@ def _cut(stage: Stage) -> None:
 
 def _join(stage: Stage) -> None:
     with small_share():
-        node = stage.cluster.join()
-    _give_share(stage, node.number)
+        stage.cluster.join()
 
 
 def _control(_: Stage) -> None:
@@ -308,9 +301,14 @@ def run(side: str, faults: list[str], *, rate: float | None, short: bool) -> lis
 
 
 def _make_whole(stage: Stage) -> None:
-    """Bring back what a fault has left away, but not a node that the next fault brings back."""
+    """Bring back what a fault has left away, but not a node that the next fault brings back; give all their share."""
     if stage.returned_s is not None:
         stage.cluster.start(3)
+    for node in stage.cluster.nodes:
+        process = stage.cluster.process(node)
+        if process is not None:
+            full_share(process.pid)
+    time.sleep(stage.calm_s)
 
 
 def breaches(rows: list[dict[str, Any]]) -> list[str]:

@@ -15,13 +15,13 @@ from cassandra import AuthenticationFailed, ConsistencyLevel, ProtocolVersion, U
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.cqlengine import connection, models
-from cassandra.policies import ConstantSpeculativeExecutionPolicy, ExponentialReconnectionPolicy
+from cassandra.policies import ExponentialReconnectionPolicy
 from cassandra.query import dict_factory
 
 from store_manager.database.ages import Ages, ask_ages
 from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.database.health import Health, Part, Reach, ask_nodes
-from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects
+from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects, ThriftySpeculation
 from store_manager.database.probes import Prober
 from store_manager.database.replicas import Replicas
 from store_manager.database.sessions import PreparingSession, rehearsing
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from store_manager.settings import Settings
-
-SPECULATIVE_ATTEMPTS = 2
-"""To how many nodes more a statement goes that the first one does not answer."""
 
 FIRST_RECONNECTION_S = 0.5
 SCHEMA_CHANGE_S = 30.0
@@ -186,8 +183,7 @@ def _make_profiles(settings: Settings, suspects: Suspects, serial: int) -> dict[
             serial_consistency_level=serial,
             request_timeout=timeout_s,
             row_factory=dict_factory,
-            # The driver speculates only on what is marked idempotent.
-            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(delay_ms / 1000, SPECULATIVE_ATTEMPTS),
+            speculative_execution_policy=ThriftySpeculation(delay_ms / 1000),
         )
 
     read, write = settings.cassandra_read_consistency, settings.cassandra_write_consistency

@@ -12,7 +12,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from cassandra.policies import DCAwareRoundRobinPolicy, HostDistance, RetryPolicy, TokenAwarePolicy
+from cassandra.policies import (
+    DCAwareRoundRobinPolicy,
+    HostDistance,
+    RetryPolicy,
+    SpeculativeExecutionPlan,
+    SpeculativeExecutionPolicy,
+    TokenAwarePolicy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,36 +54,98 @@ class IdempotentRetryPolicy(RetryPolicy):
         return self._decide(query, retry_num)
 
 
+FURTHER_NODES = 2
+"""To how many nodes more a statement goes that the first one does not answer."""
+
+CREDIT_SHARE, MOST_CREDIT = 0.1, 50.0
+"""Which part of the statements may go to a further node in the long run, and how many may do so at once."""
+
+
+class ThriftySpeculation(SpeculativeExecutionPolicy):
+    """Sends a statement that is marked idempotent to a second node after a while, and to a third.
+
+    When all nodes are slow, that would make them slower: so each statement earns a part of one further sending, and
+    without credit nothing goes to a further node.
+    """
+
+    def __init__(self, delay_s: float) -> None:
+        self.delay_s = delay_s
+        self._credit = MOST_CREDIT
+        self._lock = threading.Lock()
+
+    def new_plan(self, _keyspace: str | None, _statement: Any) -> SpeculativeExecutionPlan:
+        """Return when to send this statement to further nodes."""
+        self._add(CREDIT_SHARE)
+        return _Plan(self)
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether one more statement may go to a further node."""
+        return self._credit >= 1
+
+    def spend(self) -> None:
+        """Note that a statement has gone to a further node."""
+        self._add(-1)
+
+    def _add(self, amount: float) -> None:
+        with self._lock:
+            self._credit = min(MOST_CREDIT, self._credit + amount)
+
+
+class _Plan(SpeculativeExecutionPlan):
+    """When one statement goes to further nodes; the driver asks when it is sent, and each time it has gone to one."""
+
+    def __init__(self, policy: ThriftySpeculation) -> None:
+        self._policy = policy
+        self._asked = 0
+
+    def next_execution(self, _host: Any) -> float:
+        """Return after how long it goes to the next node, -1 for never."""
+        if self._asked:
+            self._policy.spend()
+        self._asked += 1
+        return self._policy.delay_s if self._asked <= FURTHER_NODES and self._policy.has_credit else -1
+
+
 class Suspects:
     """The nodes that lately left a statement of ours unanswered: perhaps frozen, or cut off from the others.
 
-    A suspect is silent until it answers a probe (`store_manager.database.probes`), and is asked last for a moment more.
+    A suspect is probed (`store_manager.database.probes`). It is *silent* once a probe was left unanswered too, until one
+    is answered; then it is asked last for a moment more.
     """
 
     def __init__(self) -> None:
         self._until_s: dict[Any, float] = {}
+        self._silent: set[Any] = set()
         self._lock = threading.Lock()
 
     def add(self, host: Any) -> bool:
-        """Hold this node for silent from now on; return whether it was not before."""
+        """Suspect this node from now on; return whether it is to be probed, which it is not already."""
         with self._lock:
-            is_new = not self.is_silent(host)
+            is_probed = self._until_s.get(host) == math.inf
             self._until_s[host] = math.inf
-            return is_new
+            return not is_probed
+
+    def unanswered(self, host: Any) -> None:
+        """Note that this node has left a probe unanswered."""
+        with self._lock:
+            self._silent.add(host)
 
     def answered(self, host: Any) -> None:
         """Note that this node has answered a probe."""
         with self._lock:
+            self._silent.discard(host)
             self._until_s[host] = time.monotonic() + SUSPICION_S
 
     def clear(self, host: Any) -> None:
         """Suspect this node no longer."""
         with self._lock:
+            self._silent.discard(host)
             self._until_s.pop(host, None)
 
     def is_silent(self, host: Any) -> bool:
         """Tell whether this node has not even answered a probe."""
-        return self._until_s.get(host) == math.inf
+        return host in self._silent
 
     def __contains__(self, host: Any) -> bool:
         return self._until_s.get(host, 0.0) > time.monotonic()

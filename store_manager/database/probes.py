@@ -47,4 +47,5 @@ class Prober:
         if host.is_up is False:
             self._suspects.clear(host)  # nobody asks it any more until it is up again
         else:
+            self._suspects.unanswered(host)
             self._raw.cluster.scheduler.schedule(PAUSE_S, self._ask, host)

@@ -46,6 +46,7 @@ class Ring:
         suspected = Suspects()
         for node in suspects:
             suspected.add(node)
+            suspected.unanswered(node)
         return Replicas(self, "dc1", suspected)
 
 
@@ -72,7 +73,7 @@ def test_nothing_is_missing_while_a_quorum_can_be_reached() -> None:
     assert ring.replicas().find_shortage("ks", b"1", QUORUM) is None
 
 
-def test_nodes_that_are_down_or_suspected_are_missing_and_nodes_elsewhere_do_not_help() -> None:
+def test_nodes_that_are_down_or_silent_are_missing_and_nodes_elsewhere_do_not_help() -> None:
     ring = Ring(3, 3)
     ring.nodes[0].is_up = False
     replicas = ring.replicas(ring.nodes[1])
