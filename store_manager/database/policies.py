@@ -110,8 +110,8 @@ class _Plan(SpeculativeExecutionPlan):
 class Suspects:
     """The nodes that lately left a statement of ours unanswered: perhaps frozen, or cut off from the others.
 
-    A suspect is probed (`store_manager.database.probes`). It is *silent* once a probe was left unanswered too, until one
-    is answered; then it is asked last for a moment more.
+    A suspect is probed (`store_manager.database.probes`). It is *silent* once a probe was left unanswered too, until
+    one is answered; then it is asked last for a moment more.
     """
 
     def __init__(self) -> None:
