@@ -136,6 +136,16 @@ def _restart_in_turn(stage: Stage) -> None:
     for number in range(1, NODES + 1):
         stage.cluster.stop(number)
         _start(stage, number)
+        _wait_until_ready(stage)
+
+
+def _wait_until_ready(stage: Stage) -> None:
+    """Wait, as whoever restarts nodes in turn should, until the service too sees every node again."""
+    end_s = time.monotonic() + UP_TIMEOUT_S
+    while (ready := stage.customers.server.send("GET", "/readyz", None, {})).body.get("status") != "ready":
+        if time.monotonic() > end_s:
+            raise ChaosError(f"the service is not ready: {ready.body}")
+        time.sleep(POLL_S)
 
 
 def _cut(stage: Stage) -> None:

@@ -89,7 +89,7 @@ class Customers:
     """Those who send the requests; each order goes out under a key, so that an unknown outcome can be settled."""
 
     def __init__(self, server: HttpServer, shop: Shop, seed: str) -> None:
-        self._server = server
+        self.server = server
         self._shop = shop
         self._random = Random(seed)  # noqa: S311 - chooses products, keeps no secret
         self._lock = threading.Lock()
@@ -133,7 +133,7 @@ class Customers:
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str], success: int) -> tuple[str, bool]:
         """Return the code of what went wrong, empty if nothing did, and whether the answer may be stale."""
         try:
-            reply = self._server.send(method, path, body, headers)
+            reply = self.server.send(method, path, body, headers)
         except NoAnswerError as error:
             return (f"{UNANSWERED} {error.code}" if error.was_sent else error.code), False
         code = "" if reply.status == success else str((reply.body or {}).get("code", reply.status))

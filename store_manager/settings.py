@@ -368,17 +368,6 @@ class Settings:
             )
         return found
 
-    def describe_survival(self, nodes: int) -> str:
-        """Return a sentence on what a data centre of `nodes` nodes goes on doing while nodes are away."""
-        factor = min(self.cassandra_replication_factor, nodes)
-        spare = max(0, factor - (self.cassandra_replication_factor // 2 + 1))
-        whole = (
-            f"with {spare} node(s) away, everything goes on" if spare else "with a node away, its rows can't be written"
-        )
-        if factor - 1 == spare or not self.cassandra_stale_reads:
-            return whole
-        return f"{whole}; with {factor - 1} away, products and stocks can still be read, perhaps as they were before"
-
 
 SAFE_REPLICATION_FACTOR = 3
 _FRAGILE = {

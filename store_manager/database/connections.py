@@ -18,6 +18,7 @@ from cassandra.cqlengine import connection, models
 from cassandra.policies import ExponentialReconnectionPolicy
 from cassandra.query import dict_factory
 
+from store_manager.database import levels
 from store_manager.database.ages import Ages, ask_ages
 from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.database.health import Health, Part, Reach, ask_nodes
@@ -236,13 +237,32 @@ def _explain(error: Exception, datacenters: set[str], settings: Settings) -> str
     return f"No Cassandra node answers at {where}: is it running, and are CASSANDRA_HOSTS and CASSANDRA_PORT right?"
 
 
+def describe_survival(settings: Settings, nodes: int) -> str:
+    """Return a sentence on what a data centre of `nodes` nodes goes on doing while nodes are away."""
+    factor = settings.cassandra_replication_factor
+    used = (
+        settings.cassandra_read_consistency,
+        settings.cassandra_write_consistency,
+        settings.cassandra_serial_consistency,
+    )
+    needed = max(levels.copies_needed(ConsistencyLevel.name_to_value[level], factor) for level in used)
+    copies = min(factor, nodes)
+    spare, stale = copies - needed, copies - 1
+    if spare < 0:
+        return f"nothing: {needed} copies have to answer, and {nodes} node(s) hold no more than {copies}"
+    told = f"with {spare} node(s) away, everything goes on" if spare else "with a node away, its rows can't be written"
+    if stale > spare and settings.cassandra_stale_reads:
+        return f"{told}; with {stale} away, products and stocks can still be read"
+    return told if spare else "nothing: with a node away, its rows can be neither read nor written"
+
+
 def _log_state(database: Database, settings: Settings) -> None:
     health = database.health()
     log.info(
         "database_connected",
         nodes=[node.address for node in health.nodes],
         keyspace=database.keyspace,
-        survives=settings.describe_survival(len(health.nodes)),
+        survives=describe_survival(settings, len(health.nodes)),
     )
     for warning in [*settings.warnings(len(health.nodes)), *health.warnings]:
         log.warning("database_warning", reason=warning)

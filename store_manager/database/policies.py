@@ -10,6 +10,7 @@ import math
 import random
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cassandra.policies import (
@@ -56,6 +57,9 @@ class IdempotentRetryPolicy(RetryPolicy):
 
 FURTHER_NODES = 2
 """To how many nodes more a statement goes that the first one does not answer."""
+
+SILENT_AFTER = 3
+"""After how many probes without an answer a node counts as out of reach: one that is only slow would answer."""
 
 CREDIT_SHARE, MOST_CREDIT = 0.1, 50.0
 """Which part of the statements may go to a further node in the long run, and how many may do so at once."""
@@ -110,13 +114,13 @@ class _Plan(SpeculativeExecutionPlan):
 class Suspects:
     """The nodes that lately left a statement of ours unanswered: perhaps frozen, or cut off from the others.
 
-    A suspect is probed (`store_manager.database.probes`). It is *silent* once a probe was left unanswered too, until
-    one is answered; then it is asked last for a moment more.
+    A suspect is probed (`store_manager.database.probes`). It is *silent* once several probes in a row were left
+    unanswered too, until one is answered; then it is asked last for a moment more.
     """
 
     def __init__(self) -> None:
         self._until_s: dict[Any, float] = {}
-        self._silent: set[Any] = set()
+        self._unanswered: Counter[Any] = Counter()
         self._lock = threading.Lock()
 
     def add(self, host: Any) -> bool:
@@ -129,23 +133,23 @@ class Suspects:
     def unanswered(self, host: Any) -> None:
         """Note that this node has left a probe unanswered."""
         with self._lock:
-            self._silent.add(host)
+            self._unanswered[host] += 1
 
     def answered(self, host: Any) -> None:
         """Note that this node has answered a probe."""
         with self._lock:
-            self._silent.discard(host)
+            del self._unanswered[host]
             self._until_s[host] = time.monotonic() + SUSPICION_S
 
     def clear(self, host: Any) -> None:
         """Suspect this node no longer."""
         with self._lock:
-            self._silent.discard(host)
+            del self._unanswered[host]
             self._until_s.pop(host, None)
 
     def is_silent(self, host: Any) -> bool:
-        """Tell whether this node has not even answered a probe."""
-        return host in self._silent
+        """Tell whether this node does not answer probes either."""
+        return self._unanswered[host] >= SILENT_AFTER
 
     def __contains__(self, host: Any) -> bool:
         return self._until_s.get(host, 0.0) > time.monotonic()

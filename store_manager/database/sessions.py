@@ -255,7 +255,7 @@ class PreparingSession:
             paging_state=result.paging_state,
             fetch=partial(self._send, sending),
         )
-        if not rows.was_applied and len(result.response_future.attempted_hosts) > 1:
+        if not rows.was_applied and _count_asked(result.response_future) > 1:
             raise CopyRefused("This was sent to several nodes; one of them refused it, perhaps after another wrote it")
         return rows
 
@@ -302,7 +302,7 @@ class PreparingSession:
             result = future.result()
             answered = self._describe(sending, future)
         except DRIVER_ERRORS as error:
-            _raise_translated(error, sending.kind, len(future.attempted_hosts) if future else 0, shortage)
+            _raise_translated(error, sending.kind, _count_asked(future) if future else 0, shortage)
         else:
             return result
         finally:
@@ -327,8 +327,8 @@ class PreparingSession:
         return own if rest is None else rest if own is None else min(own, rest)
 
     def _describe(self, sending: Sending, future: Any) -> Answered:
-        coordinator, attempts = str(future.coordinator_host.address), len(future.attempted_hosts)
-        return Answered(coordinator, levels.name_of(sending.level), attempts, self._may_miss(sending))
+        coordinator, level = str(future.coordinator_host.address), levels.name_of(sending.level)
+        return Answered(coordinator, level, _count_asked(future), self._may_miss(sending))
 
     def _may_miss(self, sending: Sending) -> bool:
         if sending.kind is not Kind.READ or ConsistencyLevel.is_serial(sending.level):
@@ -344,6 +344,11 @@ class PreparingSession:
         for host in overtaken:
             if host not in future._errors:
                 self._prober.suspect(host)
+
+
+def _count_asked(future: Any) -> int:
+    """Return to how many nodes a statement was sent; the driver lists one twice that first has to prepare it."""
+    return len(set(future.attempted_hosts))
 
 
 def _check_deadline() -> float | None:

@@ -9,7 +9,7 @@ import pytest
 from cassandra import OperationTimedOut
 from cassandra.cluster import NoHostAvailable
 
-from store_manager.database.policies import Suspects
+from store_manager.database.policies import SILENT_AFTER, Suspects
 from store_manager.database.probes import Prober
 
 TIMEOUT_S = 1.0
@@ -82,7 +82,8 @@ def test_a_frozen_node_stays_suspected_for_as_long_as_it_does_not_answer(
     assert not suspects.is_silent(node), "it may have been slow only once"
     for number in range(60):
         raw.probes[number].failed(OperationTimedOut())
-        assert suspects.is_silent(node)
+        assert node in suspects
+        assert suspects.is_silent(node) == (number + 1 >= SILENT_AFTER)
         raw.go_on()
     raw.probes[-1].answered([])
     assert not suspects.is_silent(node)

@@ -10,7 +10,7 @@ from cassandra import ConsistencyLevel
 
 from store_manager.database.health import Part
 from store_manager.database.levels import copies_needed, may_miss
-from store_manager.database.policies import Suspects
+from store_manager.database.policies import SILENT_AFTER, Suspects
 from store_manager.database.replicas import Replicas, Shortage
 
 ONE, QUORUM, ALL = ConsistencyLevel.LOCAL_ONE, ConsistencyLevel.LOCAL_QUORUM, ConsistencyLevel.ALL
@@ -46,7 +46,8 @@ class Ring:
         suspected = Suspects()
         for node in suspects:
             suspected.add(node)
-            suspected.unanswered(node)
+            for _ in range(SILENT_AFTER):
+                suspected.unanswered(node)
         return Replicas(self, "dc1", suspected)
 
 
