@@ -6,7 +6,7 @@ the store stands the same API on the driver's defaults and plain cqlengine (`ben
 
     python -m benchmarks.failover --short                                   two faults, in a minute and a half
     python -m benchmarks.failover --faults kill restart freeze --json FILE  rows are added to those of the file
-    python -m benchmarks.failover --show FILE                               print them
+    python -m benchmarks.failover --show FILE                               print them (--markdown: for documents)
 
 A node that starts is given the processor time that the others leave, until its row is measured: in earnest it would
 have a machine of its own, and on two cores a Java runtime that starts stalls anything. The fault `control` shows it:
@@ -20,6 +20,7 @@ import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -339,7 +340,7 @@ def breaches(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print every row, and for each fault the worst of all runs is in its own rows."""
+    """Print every row."""
     names = ("side", "fault", "kind", "phase", "requests", "failures", "stale", "unknown", "unsettled")
     table = Table(*names, "p50 ms", "p99 ms", "worst ms", box=None, pad_edge=False)
     for row in rows:
@@ -351,10 +352,34 @@ def show(rows: list[dict[str, Any]]) -> None:
             console.print(f"{row['side']}: orders succeed again {row['recovery_s']} s after a node's return")
 
 
-def _add(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    stages.write_json(str(path), [*kept, *rows])
-    return [*kept, *rows]
+def describe_as_markdown(rows: list[dict[str, Any]]) -> str:
+    """Return a table for documents: a row for each fault and kind, all runs of it together."""
+    lines = [
+        "| | fault | | runs | requests | failed | unknown | unsettled | before | during | after |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    keys = dict.fromkeys((row["side"], row["fault"], row["kind"]) for row in rows)
+    for key in keys:
+        own = [row for row in rows if (row["side"], row["fault"], row["kind"]) == key]
+        sums = (str(sum(row[name] for row in own)) for name in ("requests", "failures", "unknown", "unsettled"))
+        times = (_times([row for row in own if row["phase"] == phase]) for phase in PHASES)
+        lines.append(f"| {' | '.join([*key, str(len(own) // len(PHASES)), *sums, *times])} |")
+    return "\n".join(lines)
+
+
+def _times(rows: list[dict[str, Any]]) -> str:
+    """Return the median of the runs' medians, and the worst of their 99th percentiles and of all requests, in ms."""
+    median_ms = statistics.median(row["p50_ms"] for row in rows)
+    return f"{median_ms:.0f} / {max(row['p99_ms'] for row in rows):.0f} / {max(row['worst_ms'] for row in rows):.0f}"
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def _add(path: Path, rows: list[dict[str, Any]]) -> None:
+    stages.write_json(str(path), [*(_read(path) if path.exists() else []), *rows])
 
 
 def main() -> None:
@@ -366,9 +391,13 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a short freeze and a kill of the store alone")
     parser.add_argument("--json", type=Path, help="where rows are added")
     parser.add_argument("--show", type=Path, help="print the rows of this file, and measure nothing")
+    parser.add_argument("--markdown", type=Path, help="print the rows of this file as a table for documents")
     options = parser.parse_args()
     if options.show:
-        show(json.loads(options.show.read_text(encoding="utf-8"))["rows"])
+        show(_read(options.show))
+        return
+    if options.markdown:
+        print(describe_as_markdown(_read(options.markdown)))  # noqa: T201 - to be redirected
         return
     faults = ["freeze", "kill"] if options.short else sorted(options.faults, key=[*FAULTS].index)
     console.print(stages.describe())
