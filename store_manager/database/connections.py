@@ -155,8 +155,8 @@ def _make_cluster(settings: Settings, suspects: Suspects, serial: int) -> Cluste
         ),
         executor_threads=8,
         prepare_on_all_hosts=False,
-        # The driver writes a request of more than 4 kB in pieces, and a batch of sales is longer than that. Without this
-        # the second piece waits until the node has acknowledged the first, which it may put off for 40 ms.
+        # The driver writes a request of more than 4 kB in pieces, and a batch of sales is longer than that. Without
+        # this the second piece waits until the node has acknowledged the first, which it may put off for 40 ms.
         sockopts=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         max_schema_agreement_wait=SCHEMA_AGREEMENT_S,
     )
