@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NODES ?= 1
+DRILLS ?= repair restore join
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -29,6 +30,10 @@ test: $(INSTALLED)  ## Run the tests on a real Cassandra (TESTS=… for some, AR
 chaos: $(INSTALLED)  ## Sell while servers and nodes are killed and frozen, then check every promise (ARGS="--orders 100000")
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+.PHONY: failover
+failover: $(INSTALLED)  ## Measure what callers notice while nodes fail (ARGS="--short", or --faults … --json FILE)
+	@$(BIN)/python -m benchmarks.failover $(ARGS)
+
 .PHONY: bench
 bench: $(INSTALLED)  ## Measure how fast one product sells, against other ways to sell it (ARGS="--seconds 10")
 	@$(BIN)/python -m benchmarks.hot_product $(ARGS)
@@ -40,6 +45,10 @@ bench-million: $(INSTALLED)  ## Sell one product a million times, and measure wh
 .PHONY: schema-drill
 schema-drill: $(INSTALLED)  ## Change the schema by twenty at once, among faults and under load (ARGS="--short")
 	@$(BIN)/python -m benchmarks.schema_drill $(ARGS)
+
+.PHONY: drill
+drill: $(INSTALLED)  ## Practise what operators do: repair, restore, let a node join (DRILLS=restore for one)
+	@$(BIN)/python -m pytest $(ARGS) $(DRILLS:%=tests/drills/drill_%.py)
 
 .PHONY: lint
 lint: $(INSTALLED)  ## Check style, types and the way of the imports
@@ -59,7 +68,7 @@ LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate
 .PHONY: lock
 lock: $(INSTALLED)  ## Renew requirements*.lock after a change of pyproject.toml
 	@$(LOCK) --output-file=requirements.lock pyproject.toml
-	@$(LOCK) --extra=lab --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
+	@$(LOCK) --extra=lab --extra=management --extra=dev --constraint=requirements.lock --output-file=requirements-dev.lock pyproject.toml
 
 .PHONY: venv
 venv: $(INSTALLED)  ## Install the locked packages into .venv

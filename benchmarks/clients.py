@@ -17,6 +17,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from benchmarks.histories import Attempt, Kind, OrderSeen, Outcome, order_seen
+from store_manager.controllers.operations import STALE
 from store_manager.controllers.requests import KEY_HEADER, KEY_NAMESPACE
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ UNTOLD = frozenset({"OUTCOME_UNKNOWN", "IDEMPOTENCY_KEY_IN_USE", "INTERNAL_ERROR
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its body as JSON, the version of its ETag, and after how long to ask again."""
+    """An answer: its body as JSON, the version of its ETag, after how long to ask again, whether it may be stale."""
 
     status: int
     body: Any
     version: int | None = None
     retry_after_s: float | None = None
+    stale: bool = False
 
 
 class NoAnswerError(Exception):
@@ -90,6 +92,7 @@ def reply_of(status: int, data: bytes, headers: Any) -> Reply:
         orjson.loads(data) if data else None,
         int(etag.strip('"')) if etag else None,
         float(retry_after) if retry_after else None,
+        headers.get(STALE) == "true",
     )
 
 

@@ -106,6 +106,13 @@ def _parse_hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
+def _parse_endpoints(text: str) -> tuple[str, ...]:
+    endpoints = tuple(part.strip() for part in text.split(","))
+    if not all(re.fullmatch(r"[A-Za-z0-9._-]+(:\d{1,5})?", endpoint) for endpoint in endpoints):
+        raise ValueError(text)
+    return endpoints
+
+
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -135,6 +142,7 @@ _FILE = Kind("the path of a file that exists", _parse_file)
 _CERTIFICATES = Kind("the path of a PEM file of certificates", _parse_certificates)
 _HOSTS = Kind("host names or addresses, separated by commas", _parse_hosts)
 _PORT = _between(1, 65535, int)
+_ENDPOINTS = Kind("host or host:port, separated by commas", _parse_endpoints)
 _CONSISTENCY = _one_of("ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "LOCAL_ONE")
 _SECONDS = _between(0.1, 600, float)
 
@@ -164,7 +172,23 @@ class Settings:
     cassandra_replication_factor: int = _declare(
         3, "Copies of each row in the data centre (NetworkTopologyStrategy)", _between(1, 9, int)
     )
-    cassandra_read_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of plain reads", _CONSISTENCY)
+    cassandra_read_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level of all other plain reads", _CONSISTENCY
+    )
+    cassandra_catalogue_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level at which GETs read products", _CONSISTENCY
+    )
+    cassandra_stock_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level at which GETs read stocks, their movements and their reports", _CONSISTENCY
+    )
+    cassandra_report_consistency: str = _declare(
+        "LOCAL_QUORUM", "Consistency level at which reports on sales read orders", _CONSISTENCY
+    )
+    cassandra_stale_reads: bool = _declare(
+        default=True,
+        meaning="Whether GETs of products and stocks go on at LOCAL_ONE, and say so, while too few copies answer",
+        kind=_BOOLEAN,
+    )
     cassandra_write_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of writes", _CONSISTENCY)
     cassandra_serial_consistency: str = _declare(
         "LOCAL_SERIAL",
@@ -179,17 +203,51 @@ class Settings:
     )
     cassandra_tls_cert: str = _declare("", "Certificate by which the service shows who it is", _CERTIFICATES)
     cassandra_tls_key: str = _declare("", "Key of that certificate; empty if it is in the same file", _FILE)
+    cassandra_jmx_hosts: tuple[str, ...] = _declare(
+        (),
+        "Management interfaces (JMX) of all nodes, for `cluster repair` and its like; empty: each address, port 7199",
+        _ENDPOINTS,
+    )
+    cassandra_jmx_username: str = _declare("", "User of the management interfaces; empty: none is asked for", _TEXT)
+    cassandra_jmx_password: str = _declare("", "Password of that user", _TEXT, secret=True)
     cassandra_connect_timeout_s: float = _declare(5.0, "How long to connect to a node may take", _SECONDS, unit="s")
     cassandra_read_timeout_s: float = _declare(2.0, "How long a read may take", _SECONDS, unit="s")
     cassandra_write_timeout_s: float = _declare(2.0, "How long a plain write may take", _SECONDS, unit="s")
     cassandra_conditional_timeout_s: float = _declare(
-        1.0, "How long a conditional write or a serial read may take", _SECONDS, unit="s"
+        1.0, "How long one attempt at a conditional write or a serial read may take", _SECONDS, unit="s"
+    )
+    cassandra_shortage_timeout_s: float = _declare(
+        0.5,
+        "How long a statement may take when the service knows that too few copies can be reached for it",
+        _SECONDS,
+        unit="s",
     )
     cassandra_speculative_delay_ms: int = _declare(
         100,
-        "When a second node is asked the same, if a first one has not answered",
+        "After how long a plain read or write goes to a second node as well, and to a third",
         _between(1, 60_000, int),
         unit="ms",
+    )
+    cassandra_conditional_delay_ms: int = _declare(
+        250,
+        "The same for conditional writes and serial reads, which get in each other's way",
+        _between(1, 60_000, int),
+        unit="ms",
+    )
+    cassandra_probe_timeout_s: float = _declare(
+        1.0,
+        "How long a node may take to answer a probe of its health; until then, it is asked last",
+        _SECONDS,
+        unit="s",
+    )
+    cassandra_heartbeat_s: float = _declare(
+        5.0,
+        "How often a silent connection is tested; a node that leaves the test unanswered for as long is down",
+        _SECONDS,
+        unit="s",
+    )
+    cassandra_reconnect_s: float = _declare(
+        2.0, "How often at least a connection to a node that is down is tried", _SECONDS, unit="s"
     )
     request_timeout_s: float = _declare(
         10.0, "How long one HTTP request may take, all attempts included", _SECONDS, unit="s"
@@ -205,6 +263,12 @@ class Settings:
         "How long an order may wait to be paid before it is cancelled, at least ORDER_PENDING_LIMIT_S; 0: for ever",
         _between(0, 28 * 24 * 3600, int),  # what recovery goes by expires after 30 days
         unit="s",
+    )
+    repair_alarm_percent: int = _declare(
+        70,
+        "Share of `gc_grace_seconds` after which `/health` says that a full repair is overdue; 0: never",
+        _between(0, 99, int),
+        unit="%",
     )
     recovery_interval_s: float = _declare(
         10.0,

@@ -37,8 +37,8 @@ class Step:
     """One request of the collection: which operation of Swagger, what it is given, what it must answer.
 
     `fields` replaces parts of Swagger's example body, `body` all of it. `saves` names the variables that later steps
-    use, each with the expression that finds it in `answer`. `checks` are conditions on `answer`. `if_match` and `key`
-    are the values of the headers of `OPTIONAL_HEADERS`, which are switched off without one.
+    use, each with the expression that finds it in `answer`. `checks` are conditions on `answer`. `if_match`, `key`
+    and `level` are the values of the headers of `OPTIONAL_HEADERS`, which are switched off without one.
     """
 
     operation: str
@@ -50,11 +50,12 @@ class Step:
     path: dict[str, str] = field(default_factory=dict)
     if_match: str = ""
     key: str = ""
+    level: str = ""
     saves: dict[str, str] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
 
 
-OPTIONAL_HEADERS = {"If-Match": "if_match", "Idempotency-Key": "key"}
+OPTIONAL_HEADERS = {"If-Match": "if_match", "Idempotency-Key": "key", "Consistency-Level": "level"}
 
 THE_PRODUCT = {"product_id": "{{product_id}}"}
 THE_ORDER = {"order_id": "{{order_id}}"}
@@ -142,6 +143,14 @@ FOLDERS: dict[str, tuple[Step, ...]] = {
             checks=("answer.delta === -2",),
         ),
         Step("get_stock", 200, path=THE_PRODUCT, checks=("answer.available === 10",)),
+        Step(
+            "get_stock",
+            200,
+            name="Read the stock at another level",
+            path=THE_PRODUCT,
+            level="QUORUM",
+            checks=("pm.response.headers.get('Consistency-Level') === 'QUORUM'",),
+        ),
         Step("list_movements", 200, path=THE_PRODUCT, checks=("answer.movements.length > 0",)),
         Step("list_stocks", 200, query={"limit": "20"}, checks=("answer.stocks.length > 0",)),
     ),

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sample": ("sample", "Load a few products, their stock and a customer."),
     "recover": ("recover", "Finish what crashes left of orders."),
     "audit": ("audit", "Check every invariant of a store while it sells."),
+    "cluster": ("cluster", "How the nodes of any cluster are, and their upkeep: repair."),
     "settings": ("settings", "Print the settings in force."),
     "lab": ("lab", "A real Cassandra on this machine, one node or several."),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,12 +15,15 @@ from store_manager.controllers.contexts import store
 from store_manager.controllers.fields import ColumnField, Convert, FlagField, TextField
 from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation
 from store_manager.controllers.representations import Representation
-from store_manager.errors import DatabaseUnavailable, SchemaBehind
+from store_manager.database.health import Part, Reach
+from store_manager.errors import DatabaseUnavailable, SchemaBehind, StoreError
+from store_manager.services import repairs
 
 if TYPE_CHECKING:
     from store_manager.database.health import Health
 
 READY, DEGRADED, UNAVAILABLE = "ready", "degraded", "unavailable"
+NO_REACH = Reach(Part.NONE, Part.NONE)
 
 ns = Namespace("health", path="/", description="How the service is")
 
@@ -39,7 +42,18 @@ class Condition:
     status: str
     reasons: list[str]
     health: Health | None = None
+    reach: Reach = NO_REACH
     version: str = __version__
+
+    @property
+    def reads(self) -> str:
+        """Which part of the rows can be read."""
+        return self.reach.reading.name.lower()
+
+    @property
+    def writes(self) -> str:
+        """Which part of the rows can be written."""
+        return self.reach.writing.name.lower()
 
     @property
     def schema_agreed(self) -> bool | None:
@@ -58,6 +72,13 @@ _STATUS = TextField(
     limits={"enum": [READY, DEGRADED, UNAVAILABLE]},
 )
 _REASONS = restx.List(TextField(example="Node 127.0.0.2 does not answer"), required=True, description="What is wrong")
+_PARTS = {"enum": [part.name.lower() for part in Part]}
+_READS = TextField(
+    description="Which part of the rows can be read; perhaps as they were before, while `writes` is not all",
+    required=True,
+    limits=_PARTS,
+)
+_WRITES = TextField(description="Which part of the rows can be written", required=True, limits=_PARTS)
 NODE = Representation(
     "Node",
     {
@@ -71,12 +92,14 @@ NODE = Representation(
     },
 )
 LIFE = Representation("Life", {"status": TextField(description="alive", required=True, example="alive")})
-READINESS = Representation("Readiness", {"status": _STATUS, "reasons": _REASONS})
+READINESS = Representation("Readiness", {"status": _STATUS, "reads": _READS, "writes": _WRITES, "reasons": _REASONS})
 SUMMARY = Representation(
     "Health",
     {
         "status": _STATUS,
         "version": TextField(description="The service's version", required=True, example="0.1.0"),
+        "reads": _READS,
+        "writes": _WRITES,
         "reasons": _REASONS,
         "schema_agreed": FlagField(
             description="Whether all nodes have one schema; null: not connected", required=True, nullable=True
@@ -94,16 +117,31 @@ class _Alive:
 def _examine() -> Condition:
     context = store()
     try:
-        health = context.keeper.require().health()
+        database = context.keeper.require()
     except (DatabaseUnavailable, SchemaBehind) as error:
         return Condition(UNAVAILABLE, [error.message])
-    if all(node.clock_skew_s is None for node in health.nodes):
-        return Condition(UNAVAILABLE, health.warnings, health)
-    return Condition(DEGRADED if health.warnings else READY, health.warnings, health)
+    health, reach = database.health(), database.reach()
+    reasons = health.warnings + reach.warnings
+    if reach.reading is Part.NONE or all(node.clock_skew_s is None for node in health.nodes):
+        return Condition(UNAVAILABLE, reasons, health, NO_REACH)
+    return Condition(DEGRADED if reasons else READY, reasons, health, reach)
 
 
-def _answer_condition(representation: Representation) -> Response:
-    condition = _examine()
+def _examine_with_upkeep() -> Condition:
+    """Examine for people whether a repair is overdue as well; probes come too often for that."""
+    condition, context = _examine(), store()
+    if condition.status == UNAVAILABLE:
+        return condition
+    own = context.settings
+    try:
+        ages = context.keeper.require().ages()
+        alarms = repairs.find_alarms(ages, own.repair_alarm_percent, own.cassandra_replication_factor)
+    except StoreError as error:
+        alarms = [f"Nobody knows whether a repair is overdue: {error.message}"]
+    return replace(condition, status=DEGRADED, reasons=[*condition.reasons, *alarms]) if alarms else condition
+
+
+def _answer_condition(representation: Representation, condition: Condition) -> Response:
     return answer(representation, condition, status=503 if condition.status == UNAVAILABLE else 200)
 
 
@@ -131,7 +169,7 @@ class Ready(StoreResource):
     )
     def get(self) -> Response:
         """Tell whether anything useful can be answered, and what is wrong if not all is well."""
-        return _answer_condition(READINESS)
+        return _answer_condition(READINESS, _examine())
 
 
 _SUMMARY_ANSWERS = {200: Answer("The summary", SUMMARY), 503: Answer("Nothing can be answered", SUMMARY)}
@@ -144,7 +182,7 @@ class Summary(StoreResource):
     @operation(ns, Contract("get_health", _SUMMARY_ANSWERS, asks_database=False))
     def get(self) -> Response:
         """Show the state of the service and of each node: who is up, whose clock is off, whether the schema is one."""
-        return _answer_condition(SUMMARY)
+        return _answer_condition(SUMMARY, _examine_with_upkeep())
 
 
 @ns.route("/health-check")
@@ -154,7 +192,7 @@ class OldSummary(StoreResource):
     @operation(ns, Contract("get_health_check", _SUMMARY_ANSWERS, asks_database=False))
     def get(self) -> Response:
         """Show the same as `/health`, under its old name."""
-        return _answer_condition(SUMMARY)
+        return _answer_condition(SUMMARY, _examine_with_upkeep())
 
 
 @ns.route("/metrics")

@@ -7,6 +7,7 @@ representation. What an operation does stands in the resources, one module for e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, wraps
@@ -30,6 +31,7 @@ from store_manager.controllers.problems import (
     MediaTypeError,
 )
 from store_manager.controllers.representations import Input, Query, Representation, invalid
+from store_manager.database import levels
 from store_manager.errors import (
     Contended,
     DatabaseUnavailable,
@@ -50,6 +52,9 @@ Handler = Callable[..., Response]
 NO_QUERY = Query("NoQuery", {})
 
 REPLAYED = "Idempotency-Replayed"
+
+COORDINATOR, ATTEMPTS, STALE = "Coordinator-Node", "Coordinator-Attempts", "Possibly-Stale"
+"""Headers that say who answered; the level is answered in the header that asks for one."""
 
 
 class StoreResource(Resource):
@@ -88,8 +93,25 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """How a GET reads: the setting of its consistency level, and whether it would rather be stale than refused."""
+
+    setting: str
+    may_be_stale: bool = False
+
+
+READS_CATALOGUE = Reads("cassandra_catalogue_consistency", may_be_stale=True)
+READS_STOCK = Reads("cassandra_stock_consistency", may_be_stale=True)
+READS_REPORT = Reads("cassandra_report_consistency")
+READS_OTHER = Reads("cassandra_read_consistency")
+
+
+@dataclass(frozen=True)
 class Contract:
-    """What one operation reads, answers and refuses; one that does not ask the database answers without it."""
+    """What one operation reads, answers and refuses.
+
+    One that does not ask the database answers without it; a GET of what is stored says how it `reads`.
+    """
 
     name: str
     answers: dict[int, Answer]
@@ -97,6 +119,7 @@ class Contract:
     body_is_optional: bool = False
     query: Query = NO_QUERY
     refuses: tuple[Refusal, ...] = ()
+    reads: Reads | None = None
     writes: bool = False
     if_match: bool = False
     keyed: bool = False
@@ -113,6 +136,7 @@ class Contract:
             read = partial(requests.read_id, name, text) if name.endswith("_id") else partial(str, text)
             parts.take(name, read)
         parts.take("query", partial(requests.read_query, self.query))
+        parts.take("level", partial(requests.read_level, allowed=self.reads is not None))
         if self.if_match:
             parts.take("version", requests.read_if_match)
         if self.body is not None:
@@ -121,6 +145,14 @@ class Contract:
             lease = timedelta(seconds=store().settings.request_timeout_s)
             parts.take("key", partial(requests.read_key, parts.arguments.get("body"), lease))
         return parts.all_or_errors(leave="query" if self.query is NO_QUERY else None)
+
+    def reading(self, level: str | None) -> AbstractContextManager[None]:
+        """Return the context in which the operation reads: at the level that the request asks for, or at its own."""
+        if self.reads is None:
+            return nullcontext()
+        settings = store().settings
+        may_be_stale = self.reads.may_be_stale and settings.cassandra_stale_reads and level is None
+        return levels.reading(level or getattr(settings, self.reads.setting), may_be_stale=may_be_stale)
 
     def refusals(self) -> Iterator[Refusal]:
         """Give every kind of problem that the operation may answer, those of all operations included."""
@@ -145,9 +177,11 @@ def operation(namespace: Namespace, contract: Contract) -> Callable[[Handler], H
         @wraps(handler)
         def run(self: StoreResource, **path: str) -> Response:
             arguments = contract.read_request(path)
+            level = arguments.pop("level", None)
             if contract.asks_database:
                 store().keeper.require()
-            response = handler(self, **arguments)
+            with contract.reading(level):
+                response = handler(self, **arguments)
             if contract.keyed and arguments["key"] is not None and arguments["key"].replayed:
                 response.headers[REPLAYED] = "true"
             return response
@@ -184,11 +218,16 @@ def _documentation(namespace: Namespace, contract: Contract) -> dict[str, Any]:
     documentation: dict[str, Any] = {
         "id": contract.name,
         "params": {name: {**_parameter(of), "in": "query"} for name, of in contract.query.model.items()},
-        "responses": {
-            str(status): _documented(namespace, kind, keyed=contract.keyed) for status, kind in contract.answers.items()
-        },
+        "responses": {str(status): _documented(namespace, kind, contract) for status, kind in contract.answers.items()},
         "produces": [contract.media_type, MEDIA_TYPE],
     }
+    if contract.reads is not None:
+        documentation["params"][requests.LEVEL_HEADER] = {
+            "in": "header",
+            "type": "string",
+            "enum": list(requests.LEVELS),
+            "description": "Read at this level instead of the configured one",
+        }
     if contract.if_match:
         documentation["params"]["If-Match"] = {
             "in": "header",
@@ -215,13 +254,23 @@ def _parameter(of: ColumnField) -> dict[str, Any]:
     return {**schema, "required": bool(of.required)}
 
 
-def _documented(namespace: Namespace, kind: Answer, *, keyed: bool) -> tuple[str, RestxModel | None, dict[str, Any]]:
-    headers = {}
+def _documented(
+    namespace: Namespace, kind: Answer, contract: Contract
+) -> tuple[str, RestxModel | None, dict[str, Any]]:
+    headers: dict[str, str] = {}
+    if contract.reads is not None or contract.writes:
+        headers |= {
+            COORDINATOR: "Which nodes answered",
+            requests.LEVEL_HEADER: "At which levels",
+            ATTEMPTS: "To how many nodes one statement was sent at most",
+        }
+    if contract.reads is not None:
+        headers[STALE] = "true if an acknowledged write may be missing"
     if kind.shows is not None and kind.shows.read_version is not None:
         headers["ETag"] = "Its version, for If-Match"
     if kind.located:
         headers["Location"] = "Where it is found"
-    if keyed:
+    if contract.keyed:
         headers[REPLAYED] = "true if this is the first outcome again"
     model = None if kind.shows is None else _registered(namespace, kind.shows.model)
     return kind.description, model, {"headers": headers}

@@ -9,7 +9,15 @@ from flask_restx import fields as restx
 
 from store_manager.controllers.contexts import store
 from store_manager.controllers.fields import DayField, TextField, TimeField
-from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation, path_id
+from store_manager.controllers.operations import (
+    READS_OTHER,
+    Answer,
+    Contract,
+    StoreResource,
+    answer,
+    operation,
+    path_id,
+)
 from store_manager.controllers.pages import page_of, page_query
 from store_manager.controllers.representations import Input, Representation, given_field, shown_fields
 from store_manager.errors import OrderGivenUp, OrderNotFound, OrderStateConflict, ReferenceInvalid, StockShort
@@ -112,7 +120,9 @@ class Orders(StoreResource):
         order = orders.place(body["user_id"], items, store().settings.store_currency, key)
         return answer(ORDER, order, status=201, location=f"/orders/{order.head.order_id}")
 
-    @operation(ns, Contract("list_orders", {200: Answer("A page of orders", ORDER_PAGE)}, query=ORDER_QUERY))
+    @operation(
+        ns, Contract("list_orders", {200: Answer("A page of orders", ORDER_PAGE)}, query=ORDER_QUERY, reads=READS_OTHER)
+    )
     def get(self, query: dict[str, Any]) -> Response:
         """List orders, newest first.
 
@@ -126,7 +136,9 @@ class Orders(StoreResource):
 class OneOrder(StoreResource):
     """One order."""
 
-    @operation(ns, Contract("get_order", {200: Answer("The order", ORDER)}, refuses=(OrderNotFound,)))
+    @operation(
+        ns, Contract("get_order", {200: Answer("The order", ORDER)}, refuses=(OrderNotFound,), reads=READS_OTHER)
+    )
     def get(self, order_id: UUID) -> Response:
         """Read an order."""
         return answer(ORDER, orders.get(order_id))

@@ -150,6 +150,10 @@ PROBLEM = Representation(
         "code": TextField(required=True, description="Names the kind; never changes", example="REQUEST_INVALID"),
         "errors": restx.List(restx.Nested(FIELD_ERROR.model), description="Every field that is wrong"),
         "lines": restx.List(restx.Nested(SHORT_LINE.model), description="Of STOCK_SHORT: every short product"),
+        "replicas_required": WholeField(
+            description="Of 503, while nodes are away: copies of the data that have to answer", example=2
+        ),
+        "replicas_alive": WholeField(description="And those that can be reached", example=1),
         "request_id": TextField(description="Finds the request in the logs", example="5f0e6c2b9d1f4b0c8f6a"),
     },
 )
@@ -264,7 +268,8 @@ Every answer from 400 on is an `application/problem+json` (RFC 9457), an address
 `code` never changes and is what programs decide by; `type` leads to its explanation on the service itself
 (`GET /problems/{code}`); `detail` is for people and may change. `errors` names every field, parameter or header that is
 wrong, all at once. Some kinds add members: `STOCK_SHORT` of an order has `lines`, each with `line`, `product_id`,
-`requested` and `available`; `OUTCOME_UNKNOWN` has `location`, where to look, as does the header `Location`.
+`requested` and `available`; `OUTCOME_UNKNOWN` has `location`, where to look, as does the header `Location`. While too
+many nodes are away, a 503 has `replicas_required`, how many copies of the data have to answer, and `replicas_alive`.
 `request_id` stands on every line of the service's log that belongs to the request, and comes as header `X-Request-ID`;
 a caller may send an id of its own in that header (letters, digits, `.`, `_`, `-`, 64 at most).
 

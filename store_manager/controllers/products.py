@@ -9,6 +9,7 @@ from flask_restx import Namespace
 from store_manager.controllers.contexts import store
 from store_manager.controllers.fields import TextField
 from store_manager.controllers.operations import (
+    READS_CATALOGUE,
     Answer,
     Contract,
     StoreResource,
@@ -78,7 +79,15 @@ class Products(StoreResource):
         product = products.create(body, store().settings.store_currency, key)
         return answer(PRODUCT, product, status=201, location=f"/products/{product.product_id}")
 
-    @operation(ns, Contract("list_products", {200: Answer("A page of products", PRODUCT_PAGE)}, query=PRODUCT_QUERY))
+    @operation(
+        ns,
+        Contract(
+            "list_products",
+            {200: Answer("A page of products", PRODUCT_PAGE)},
+            query=PRODUCT_QUERY,
+            reads=READS_CATALOGUE,
+        ),
+    )
     def get(self, query: dict[str, Any]) -> Response:
         """List products, newest first.
 
@@ -92,7 +101,12 @@ class Products(StoreResource):
 class OneProduct(StoreResource):
     """One product."""
 
-    @operation(ns, Contract("get_product", {200: Answer("The product", PRODUCT)}, refuses=(ProductNotFound,)))
+    @operation(
+        ns,
+        Contract(
+            "get_product", {200: Answer("The product", PRODUCT)}, refuses=(ProductNotFound,), reads=READS_CATALOGUE
+        ),
+    )
     def get(self, product_id: UUID) -> Response:
         """Read a product."""
         return answer(PRODUCT, products.get(product_id))

@@ -11,7 +11,7 @@ from flask_restx import fields as restx
 
 from store_manager.controllers.contexts import store
 from store_manager.controllers.fields import DayField, IdField, MoneyField, TextField, WholeField
-from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation
+from store_manager.controllers.operations import READS_REPORT, Answer, Contract, StoreResource, answer, operation
 from store_manager.controllers.pages import limit_field
 from store_manager.controllers.representations import Query, Representation
 from store_manager.services import reports
@@ -90,7 +90,13 @@ class BestSellersReport(StoreResource):
     """What sold best."""
 
     @operation(
-        ns, Contract("report_best_sellers", {200: Answer("Products by units sold", BEST_SELLERS)}, query=REPORT_QUERY)
+        ns,
+        Contract(
+            "report_best_sellers",
+            {200: Answer("Products by units sold", BEST_SELLERS)},
+            query=REPORT_QUERY,
+            reads=READS_REPORT,
+        ),
     )
     def get(self, query: dict[str, Any]) -> Response:
         """Show the products of which the most units were sold.
@@ -108,7 +114,12 @@ class HighestSpendersReport(StoreResource):
 
     @operation(
         ns,
-        Contract("report_highest_spenders", {200: Answer("Users by spending", HIGHEST_SPENDERS)}, query=REPORT_QUERY),
+        Contract(
+            "report_highest_spenders",
+            {200: Answer("Users by spending", HIGHEST_SPENDERS)},
+            query=REPORT_QUERY,
+            reads=READS_REPORT,
+        ),
     )
     def get(self, query: dict[str, Any]) -> Response:
         """Show the users whose orders add up to the most.

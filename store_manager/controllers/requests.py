@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+LEVEL_HEADER = "Consistency-Level"
+LEVELS = ("ONE", "LOCAL_ONE", "TWO", "THREE", "QUORUM", "LOCAL_QUORUM", "ALL")
 KEY_HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
 KEY_NAMESPACE = UUID("5d9a1c9e-7f0b-4c39-9a53-0f3f7a6f6f11")
@@ -96,6 +98,18 @@ def read_key(body: dict[str, Any] | None, lease: timedelta) -> RequestKey | None
         raise invalid([FieldError(KEY_HEADER, message)])
     digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
     return RequestKey(uuid5(KEY_NAMESPACE, f"{request.method} {request.path}\n{key}"), digest, lease)
+
+
+def read_level(*, allowed: bool) -> str | None:
+    """Return the consistency level that the request asks for, None if it asks for none."""
+    level = request.headers.get(LEVEL_HEADER)
+    if level is None:
+        return None
+    if not allowed:
+        raise invalid([FieldError(LEVEL_HEADER, "can only be chosen for a GET of what is stored")])
+    if level not in LEVELS:
+        raise invalid([FieldError(LEVEL_HEADER, f"must be one of {', '.join(LEVELS)}")])
+    return level
 
 
 def _body_text() -> str:

@@ -14,6 +14,8 @@ from flask import Flask, Response, g, request
 from store_manager import metrics
 from store_manager.controllers import problems
 from store_manager.controllers.contexts import store
+from store_manager.controllers.operations import ATTEMPTS, COORDINATOR, STALE
+from store_manager.controllers.requests import LEVEL_HEADER
 from store_manager.database.deadlines import deadline
 from store_manager.database.tallies import tally
 
@@ -62,10 +64,21 @@ def _request_id() -> str:
 
 def _finish(response: Response) -> Response:
     response.headers[REQUEST_ID] = g.request_id
+    _say_who_answered(response, g.tally)
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     _tell(response.status_code, time.perf_counter() - g.started_at, g.tally)
     return response
+
+
+def _say_who_answered(response: Response, statements: Tally) -> None:
+    """Name the nodes and the levels of all statements of the request, in the order in which they first answered."""
+    if statements.coordinators:
+        response.headers[COORDINATOR] = ", ".join(statements.coordinators)
+        response.headers[LEVEL_HEADER] = ", ".join(statements.levels)
+        response.headers[ATTEMPTS] = str(statements.attempts)
+    if statements.may_miss:
+        response.headers[STALE] = "true"
 
 
 def _tell(status: int, duration_s: float, statements: Tally) -> None:
@@ -86,6 +99,7 @@ def _tell(status: int, duration_s: float, statements: Tally) -> None:
         duration_s=duration_s,
         statements=statements.statements,
         statements_s=statements.seconds,
+        coordinators=statements.coordinators,
     )
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from flask_restx import Namespace
 
 from store_manager.controllers.fields import WholeField
-from store_manager.controllers.operations import Answer, Contract, StoreResource, answer, operation, path_id
+from store_manager.controllers.operations import (
+    READS_STOCK,
+    Answer,
+    Contract,
+    StoreResource,
+    answer,
+    operation,
+    path_id,
+)
 from store_manager.controllers.pages import page_of, page_query
 from store_manager.controllers.representations import (
     Fields,
@@ -117,7 +125,9 @@ class Stocks(StoreResource):
             return answer(STOCK, stock, status=201, location=f"/stocks/{stock.product_id}")
         return answer(STOCK, stock)
 
-    @operation(ns, Contract("list_stocks", {200: Answer("A page of stocks", STOCK_PAGE)}, query=STOCK_QUERY))
+    @operation(
+        ns, Contract("list_stocks", {200: Answer("A page of stocks", STOCK_PAGE)}, query=STOCK_QUERY, reads=READS_STOCK)
+    )
     def get(self, query: dict[str, Any]) -> Response:
         """List the stocks of products that were ever counted, newest product first."""
         return answer(STOCK_PAGE, stocks.find_page(**query))
@@ -128,7 +138,9 @@ class Stocks(StoreResource):
 class OneStock(StoreResource):
     """The stock of one product."""
 
-    @operation(ns, Contract("get_stock", {200: Answer("The stock", STOCK)}, refuses=(StockNotFound,)))
+    @operation(
+        ns, Contract("get_stock", {200: Answer("The stock", STOCK)}, refuses=(StockNotFound,), reads=READS_STOCK)
+    )
     def get(self, product_id: UUID) -> Response:
         """Read the stock of a product."""
         return answer(STOCK, stocks.get(product_id))
@@ -192,6 +204,7 @@ class Movements(StoreResource):
             {200: Answer("A page of movements", MOVEMENT_PAGE)},
             query=page_query("MovementQuery"),
             refuses=(StockNotFound,),
+            reads=READS_STOCK,
         ),
     )
     def get(self, product_id: UUID, query: dict[str, Any]) -> Response:
@@ -205,7 +218,12 @@ class StockOverview(StoreResource):
 
     @operation(
         ns,
-        Contract("report_stocks", {200: Answer("Products with their stock", STOCK_LINE_PAGE)}, query=STOCK_QUERY),
+        Contract(
+            "report_stocks",
+            {200: Answer("Products with their stock", STOCK_LINE_PAGE)},
+            query=STOCK_QUERY,
+            reads=READS_STOCK,
+        ),
     )
     def get(self, query: dict[str, Any]) -> Response:
         """Show products with their stock, newest first."""
@@ -222,6 +240,7 @@ class LowStock(StoreResource):
             "report_low_stock",
             {200: Answer("Products of which little is available", STOCK_LINE_PAGE)},
             query=LOW_STOCK_QUERY,
+            reads=READS_STOCK,
         ),
     )
     def get(self, query: dict[str, Any]) -> Response:

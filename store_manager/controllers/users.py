@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask_restx import Namespace
 
 from store_manager.controllers.operations import (
+    READS_OTHER,
     Answer,
     Contract,
     StoreResource,
@@ -66,7 +67,9 @@ class Users(StoreResource):
         user = users.create(body, key)
         return answer(USER, user, status=201, location=f"/users/{user.user_id}")
 
-    @operation(ns, Contract("list_users", {200: Answer("A page of users", USER_PAGE)}, query=USER_QUERY))
+    @operation(
+        ns, Contract("list_users", {200: Answer("A page of users", USER_PAGE)}, query=USER_QUERY, reads=READS_OTHER)
+    )
     def get(self, query: dict[str, Any]) -> Response:
         """List users, newest first."""
         return answer(USER_PAGE, users.find_page(**query))
@@ -77,7 +80,7 @@ class Users(StoreResource):
 class OneUser(StoreResource):
     """One user."""
 
-    @operation(ns, Contract("get_user", {200: Answer("The user", USER)}, refuses=(UserNotFound,)))
+    @operation(ns, Contract("get_user", {200: Answer("The user", USER)}, refuses=(UserNotFound,), reads=READS_OTHER))
     def get(self, user_id: UUID) -> Response:
         """Read a user."""
         return answer(USER, users.get(user_id))

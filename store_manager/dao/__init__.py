@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store_manager.dao import claims, listings, orders, products, recovery, stocks, users
+from store_manager.dao import claims, listings, orders, products, recovery, repairs, stocks, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ REHEARSALS: tuple[Callable[[], None], ...] = (
     orders.rehearse,
     products.rehearse,
     recovery.rehearse,
+    repairs.rehearse,
     stocks.rehearse,
     users.rehearse,
 )

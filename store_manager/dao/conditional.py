@@ -2,7 +2,8 @@
 
 A conditional write can time out and still be carried out later, so nothing is inferred from absence. Every write that
 goes through here is guarded by a version or an id that never comes back; the identical statement may therefore be sent
-again until the database says whether it applied, and once the guard has moved on it can never apply.
+again until the database says whether it applied, and once the guard has moved on it can never apply. For the same
+reason it may go to a second node before the first has answered (`sessions.guarded`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from cassandra import ConsistencyLevel
 from cassandra.cqlengine.query import LWTException
 
 from store_manager.database import deadlines
+from store_manager.database.failures import CopyRefused, is_shortage
+from store_manager.database.sessions import guarded
 from store_manager.errors import DatabaseUnavailable, OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from store_manager.errors import StoreError
 
 SERIAL = ConsistencyLevel.LOCAL_SERIAL
 """The level of reads that must see every conditional write; the connection puts the configured serial level in."""
@@ -44,31 +49,47 @@ def pauses() -> Iterator[float]:
 def apply(write: Callable[[], Any], landed: Callable[[], bool]) -> bool:
     """Send a guarded conditional write until its outcome is known; return whether it applied.
 
-    `landed` tells, after an attempt without an answer was followed by a refusal, whether that attempt had applied.
-    Raises `OutcomeUnknown` if no answer came in the request's time, `DatabaseUnavailable` if nothing was ever sent.
+    A node that does not answer is overtaken by a second one that is sent the same. `landed` tells, when one of several
+    copies was refused, whether another had applied. Raises `OutcomeUnknown` if no answer came in the request's time or
+    too few copies can be reached to give one, `DatabaseUnavailable` if nothing was ever written.
     """
     unanswered: OutcomeUnknown | None = None
     for pause_s in pauses():
+        refused = False
         try:
-            write()
+            with guarded():
+                write()
         except LWTException:
             if unanswered is None:
                 return False
-            return _settle(landed, unanswered)
+            refused = True
         except OutcomeUnknown as unknown:
-            unanswered = unknown
-        except DatabaseUnavailable:
+            unanswered, refused = unknown, isinstance(unknown, CopyRefused)
+        except DatabaseUnavailable as error:
             if unanswered is None:
                 raise
+            _give_up_if_short(error, unanswered)
         else:
             return True
+        _give_up_if_short(unanswered, unanswered)
+        verdict = _settle(landed, unanswered) if refused else None
+        if verdict is not None:
+            return verdict
         time.sleep(pause_s)
     raise unanswered or DatabaseUnavailable("The request's time ran out before anything was written.")
 
 
-def _settle(landed: Callable[[], bool], unanswered: OutcomeUnknown) -> bool:
-    """Ask whether the unanswered attempt had applied; if that can't be read, its outcome stays unknown."""
+def _settle(landed: Callable[[], bool], unanswered: OutcomeUnknown) -> bool | None:
+    """Ask whether another copy had applied; None if that can't be read now."""
     try:
         return landed()
     except DatabaseUnavailable as error:
-        raise unanswered from error
+        _give_up_if_short(error, unanswered)
+        return None
+
+
+def _give_up_if_short(error: StoreError, unanswered: OutcomeUnknown) -> None:
+    """Leave the outcome unknown when too few copies can be reached to settle it: callers wait for nothing."""
+    if is_shortage(error):
+        unanswered.details.update(error.details)
+        raise unanswered

@@ -15,13 +15,17 @@ from cassandra import AuthenticationFailed, ConsistencyLevel, ProtocolVersion, U
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.cqlengine import connection, models
-from cassandra.policies import ConstantSpeculativeExecutionPolicy, ExponentialReconnectionPolicy
+from cassandra.policies import ExponentialReconnectionPolicy
 from cassandra.query import dict_factory
 
+from store_manager.database import levels
+from store_manager.database.ages import Ages, ask_ages
 from store_manager.database.failures import DRIVER_ERRORS
-from store_manager.database.health import Health, ask_nodes
+from store_manager.database.health import Health, Part, Reach, ask_nodes
 from store_manager.database.heartbeats import Heartbeats
-from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects
+from store_manager.database.policies import IdempotentRetryPolicy, ReplicaPolicy, Suspects, ThriftySpeculation
+from store_manager.database.probes import Prober
+from store_manager.database.replicas import Replicas
 from store_manager.database.rings import Ring, read_ring
 from store_manager.database.sessions import PreparingSession, rehearsing
 from store_manager.database.statements import Kind
@@ -33,8 +37,7 @@ if TYPE_CHECKING:
 
     from store_manager.settings import Settings
 
-SPECULATIVE_ATTEMPTS = 2
-HEARTBEAT_S = 5.0
+FIRST_RECONNECTION_S = 0.5
 SCHEMA_CHANGE_S = 30.0
 """How long one DDL may take; the wait for schema agreement is inside."""
 
@@ -47,17 +50,38 @@ log = structlog.get_logger(__name__)
 class Database:
     """An open connection: `session` for cqlengine and everything of the store, `raw` for schema tools."""
 
-    def __init__(self, raw: Any, session: PreparingSession, keyspace: str | None, datacenter: str) -> None:
+    def __init__(
+        self, raw: Any, session: PreparingSession, keyspace: str | None, settings: Settings, replicas: Replicas
+    ) -> None:
         self.raw = raw
         self.cluster = raw.cluster
         self.session = session
         self.keyspace = keyspace
-        self._datacenter = datacenter
+        self._settings = settings
+        self._replicas = replicas
         self._heartbeats = Heartbeats()
 
     def health(self) -> Health:
-        """Ask each node that is up for its clock and its schema, all at once, for at most a second."""
-        return ask_nodes(self.raw, self._datacenter)
+        """Ask each node that is up for its clock and its schema, all at once, within `CASSANDRA_PROBE_TIMEOUT_S`."""
+        return ask_nodes(self.raw, self._settings.cassandra_datacenter, self._settings.cassandra_probe_timeout_s)
+
+    def reach(self) -> Reach:
+        """Return what can be read and written now, as far as this process knows; asks nobody."""
+        settings = self._settings
+        read, write = settings.cassandra_read_consistency, settings.cassandra_write_consistency
+        return Reach(
+            reading=self._part("LOCAL_ONE" if settings.cassandra_stale_reads else read),
+            # A write takes part in Paxos, or notes what one that does has decided.
+            writing=min(self._part(write), self._part(settings.cassandra_serial_consistency)),
+        )
+
+    def _part(self, level: str) -> Part:
+        keyspace = self.keyspace or self._settings.cassandra_keyspace
+        return Part.of(*self._replicas.count_ranges(keyspace, ConsistencyLevel.name_to_value[level]))
+
+    def ages(self) -> Ages | None:
+        """Ask how old the keyspace is, and for how long it keeps what was deleted; None if it has no tables."""
+        return ask_ages(self.raw, self.keyspace) if self.keyspace else None
 
     def give_up(self, addresses: Collection[str]) -> None:
         """Hold these nodes for down until they say that they are up: one that hangs, the driver may hold for up."""
@@ -114,8 +138,15 @@ def open_database(settings: Settings, keyspace: str | None = None) -> Database:
         raise DatabaseUnavailable(_explain(error, datacenters, settings)) from error
     # A new shape may be prepared while a request waits; the driver offers no public way to limit that.
     raw._default_timeout = settings.cassandra_read_timeout_s
-    session = PreparingSession(raw, suspects=suspects, serial_consistency=serial)
-    return Database(raw, session, keyspace, settings.cassandra_datacenter)
+    replicas = Replicas(cluster.metadata, settings.cassandra_datacenter, suspects)
+    session = PreparingSession(
+        raw,
+        serial_consistency=serial,
+        replicas=replicas,
+        prober=Prober(raw, suspects, settings.cassandra_probe_timeout_s),
+        shortage_timeout_s=settings.cassandra_shortage_timeout_s,
+    )
+    return Database(raw, session, keyspace, settings, replicas)
 
 
 def prepare_all(rehearsals: Iterable[Callable[[], None]]) -> None:
@@ -135,10 +166,14 @@ def _make_cluster(settings: Settings, suspects: Suspects, serial: int) -> Cluste
         ssl_context=_make_tls(settings),
         connect_timeout=settings.cassandra_connect_timeout_s,
         control_connection_timeout=settings.cassandra_connect_timeout_s,
-        idle_heartbeat_interval=HEARTBEAT_S,
-        idle_heartbeat_timeout=HEARTBEAT_S,
+        idle_heartbeat_interval=settings.cassandra_heartbeat_s,
+        idle_heartbeat_timeout=settings.cassandra_heartbeat_s,
         # None: the driver's default gives a dead node up for ever after 64 attempts.
-        reconnection_policy=ExponentialReconnectionPolicy(base_delay=0.5, max_delay=10.0, max_attempts=None),
+        reconnection_policy=ExponentialReconnectionPolicy(
+            base_delay=min(FIRST_RECONNECTION_S, settings.cassandra_reconnect_s),
+            max_delay=settings.cassandra_reconnect_s,
+            max_attempts=None,
+        ),
         executor_threads=8,
         prepare_on_all_hosts=False,
         # The driver writes a request of more than 4 kB in pieces, and a batch of sales is longer than that. Without
@@ -160,7 +195,9 @@ def _start(cluster: Cluster, datacenters: set[str]) -> Any:
 
 
 def _make_profiles(settings: Settings, suspects: Suspects, serial: int) -> dict[Any, ExecutionProfile]:
-    def profile(consistency: str, timeout_s: float, *, spread: bool) -> ExecutionProfile:
+    delay_ms = settings.cassandra_speculative_delay_ms
+
+    def profile(consistency: str, timeout_s: float, *, spread: bool, delay_ms: int = delay_ms) -> ExecutionProfile:
         return ExecutionProfile(
             load_balancing_policy=ReplicaPolicy(settings.cassandra_datacenter, suspects, spread=spread),
             retry_policy=IdempotentRetryPolicy(),
@@ -168,17 +205,19 @@ def _make_profiles(settings: Settings, suspects: Suspects, serial: int) -> dict[
             serial_consistency_level=serial,
             request_timeout=timeout_s,
             row_factory=dict_factory,
-            # The driver speculates on idempotent statements only.
-            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(
-                settings.cassandra_speculative_delay_ms / 1000, SPECULATIVE_ATTEMPTS
-            ),
+            speculative_execution_policy=ThriftySpeculation(delay_ms / 1000),
         )
 
     read, write = settings.cassandra_read_consistency, settings.cassandra_write_consistency
     return {
         Kind.READ.value: profile(read, settings.cassandra_read_timeout_s, spread=True),
         Kind.WRITE.value: profile(write, settings.cassandra_write_timeout_s, spread=True),
-        Kind.CONDITIONAL.value: profile(write, settings.cassandra_conditional_timeout_s, spread=False),
+        Kind.CONDITIONAL.value: profile(
+            write,
+            settings.cassandra_conditional_timeout_s,
+            spread=False,
+            delay_ms=settings.cassandra_conditional_delay_ms,
+        ),
         EXEC_PROFILE_DEFAULT: profile(read, SCHEMA_CHANGE_S, spread=True),
     }
 
@@ -219,8 +258,32 @@ def _explain(error: Exception, datacenters: set[str], settings: Settings) -> str
     return f"No Cassandra node answers at {where}: is it running, and are CASSANDRA_HOSTS and CASSANDRA_PORT right?"
 
 
+def describe_survival(settings: Settings, nodes: int) -> str:
+    """Return a sentence on what a data centre of `nodes` nodes goes on doing while nodes are away."""
+    factor = settings.cassandra_replication_factor
+    used = (
+        settings.cassandra_read_consistency,
+        settings.cassandra_write_consistency,
+        settings.cassandra_serial_consistency,
+    )
+    needed = max(levels.copies_needed(ConsistencyLevel.name_to_value[level], factor) for level in used)
+    copies = min(factor, nodes)
+    spare, stale = copies - needed, copies - 1
+    if spare < 0:
+        return f"nothing: {needed} copies have to answer, and {nodes} node(s) hold no more than {copies}"
+    told = f"with {spare} node(s) away, everything goes on" if spare else "with a node away, its rows can't be written"
+    if stale > spare and settings.cassandra_stale_reads:
+        return f"{told}; with {stale} away, products and stocks can still be read"
+    return told if spare else "nothing: with a node away, its rows can be neither read nor written"
+
+
 def _log_state(database: Database, settings: Settings) -> None:
     health = database.health()
-    log.info("database_connected", nodes=[node.address for node in health.nodes], keyspace=database.keyspace)
+    log.info(
+        "database_connected",
+        nodes=[node.address for node in health.nodes],
+        keyspace=database.keyspace,
+        survives=describe_survival(settings, len(health.nodes)),
+    )
     for warning in [*settings.warnings(len(health.nodes)), *health.warnings]:
         log.warning("database_warning", reason=warning)

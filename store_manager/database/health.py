@@ -1,18 +1,19 @@
-"""What the nodes say of themselves: who is up, whose clock is right, whether all have the same schema."""
+"""What the nodes say of themselves: who is up, whose clock is right, whether all have the same schema.
+
+And reach: which part of the rows can be read and written with the nodes that are left.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from cassandra import ConsistencyLevel
 from cassandra.query import SimpleStatement
 
 from store_manager.database.failures import DRIVER_ERRORS
-
-ANSWER_S = 1.0
-"""How long a node may take to answer before it counts as silent."""
 
 MAX_CLOCK_SKEW_S = 0.5
 """Beyond this, plain writes may be ordered wrongly: the last write wins by its writer's clock."""
@@ -52,25 +53,57 @@ class Health:
         return found if self.schema_agreed else [*found, "The nodes do not agree on the schema"]
 
 
-def ask_nodes(raw: Any, datacenter: str) -> Health:
-    """Ask every node of the data centre that is up at once, and return what they said within `ANSWER_S`."""
+class Part(IntEnum):
+    """For how many rows something is possible."""
+
+    NONE = 0
+    SOME = 1
+    ALL = 2
+
+    @classmethod
+    def of(cls, enough: int, ranges: int) -> Part:
+        """Return the part for which so many of these ranges stand; of no range, nothing is known to be missing."""
+        return cls.ALL if enough == ranges else cls.SOME if enough else cls.NONE
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which part of the rows can be read, at least as they were some time ago, and which part can be written."""
+
+    reading: Part
+    writing: Part
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences for people about what can't be done."""
+        named = {"read": self.reading, "written": self.writing}
+        amounts = {Part.NONE: "Nothing can be", Part.SOME: "Some rows can't be"}
+        return [
+            f"{amounts[part]} {what}: too few copies can be reached"
+            for what, part in named.items()
+            if part is not Part.ALL
+        ]
+
+
+def ask_nodes(raw: Any, datacenter: str, timeout_s: float) -> Health:
+    """Ask every node of the data centre that is up at once, and return what they said within this time."""
     query = SimpleStatement(
         "SELECT schema_version, toUnixTimestamp(now()) AS clock_ms FROM system.local",
         consistency_level=ConsistencyLevel.ONE,
     )
     known = [host for host in raw.cluster.metadata.all_hosts() if host.datacenter == datacenter]
     hosts = sorted(known, key=lambda host: str(host.address))
-    asked = [(host, _Question(raw, query, host) if host.is_up else None) for host in hosts]
+    asked = [(host, _Question(raw, query, host, timeout_s) if host.is_up else None) for host in hosts]
     return Health(tuple(_judge(host, question.answer() if question else None) for host, question in asked))
 
 
 class _Question:
     """A query on its way to one node; remembers when the answer arrived, not when somebody looked."""
 
-    def __init__(self, raw: Any, query: SimpleStatement, host: Any) -> None:
+    def __init__(self, raw: Any, query: SimpleStatement, host: Any, timeout_s: float) -> None:
         self._sent_at = time.time()
         self._arrived_at: float | None = None
-        self._future = raw.execute_async(query, host=host, timeout=ANSWER_S)
+        self._future = raw.execute_async(query, host=host, timeout=timeout_s)
         self._future.add_callback(self._note_arrival)
 
     def _note_arrival(self, _rows: Any) -> None:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,17 +21,18 @@ from cassandra.cluster import _NOT_SET as NOT_SET
 from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.query import BatchStatement, SimpleStatement
 
-from store_manager.database import traces
+from store_manager.database import levels, traces
 from store_manager.database.deadlines import remaining_s
-from store_manager.database.failures import DRIVER_ERRORS, ReplicasBehind, translate
+from store_manager.database.failures import DRIVER_ERRORS, CopyRefused, ReplicasBehind, translate
 from store_manager.database.statements import Batch, Kind, Statement, parse
-from store_manager.database.tallies import count
+from store_manager.database.tallies import Answered, count
 from store_manager.errors import DatabaseUnavailable, OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from store_manager.database.policies import Suspects
+    from store_manager.database.probes import Prober
+    from store_manager.database.replicas import Replicas, Shortage
 
 MAX_SHAPES = 512
 """How many prepared statements are kept; beyond it the oldest is prepared again when it comes back."""
@@ -44,6 +46,7 @@ SCHEMA_LAG_PAUSE_S = 0.05
 log = structlog.get_logger(__name__)
 
 _rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
+_guarded: ContextVar[bool] = ContextVar("guarded", default=False)
 
 
 @contextmanager
@@ -54,6 +57,36 @@ def rehearsing() -> Iterator[None]:
         yield
     finally:
         _rehearsing.reset(token)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Let a conditional write inside be sent to a second node when the first does not answer.
+
+    Only for writes whose guard never comes back, and where `CopyRefused` is settled: see `dao.conditional`.
+    """
+    token = _guarded.set(True)
+    try:
+        yield
+    finally:
+        _guarded.reset(token)
+
+
+@dataclass
+class Sending:
+    """A statement that is bound, and how it goes out."""
+
+    query: Any
+    kind: Kind
+    profile: Any
+    level: int
+    timeout: Any
+    may_be_stale: bool = False
+
+    def lower(self) -> None:
+        """Be answered by any one copy from now on, later pages too."""
+        self.query.consistency_level = self.level = levels.LAST_RESORT
+        self.may_be_stale = False
 
 
 class Rows:
@@ -101,11 +134,15 @@ class PreparingSession:
     outside of a rehearsal: at that moment a request waited for it.
     """
 
-    def __init__(self, raw: Any, *, suspects: Suspects, serial_consistency: int) -> None:
+    def __init__(
+        self, raw: Any, *, serial_consistency: int, replicas: Replicas, prober: Prober, shortage_timeout_s: float
+    ) -> None:
         self.raw = raw
         self.prepared_late: deque[str] = deque(maxlen=100)
-        self._suspects = suspects
         self._serial_consistency = serial_consistency
+        self._replicas = replicas
+        self._prober = prober
+        self._shortage_timeout_s = shortage_timeout_s
         self._prepared: dict[str, Any] = {}
         self._preparing = threading.Lock()
 
@@ -149,9 +186,9 @@ class PreparingSession:
         bound = self._bind(parsed, parameters or {})
         if _rehearsing.get():
             return Rows([])
-        bound.is_idempotent = parsed.idempotent
+        bound.is_idempotent = parsed.idempotent or (parsed.kind is Kind.CONDITIONAL and _guarded.get())
         bound.fetch_size = simple.fetch_size
-        return self._send(bound, self._route(bound, parsed.kind, simple.consistency_level), parsed.kind, timeout)
+        return self._send(self._route(bound, parsed.kind, simple.consistency_level, timeout))
 
     def _bind(self, parsed: Statement | Batch, parameters: Mapping[str, Any]) -> Any:
         if isinstance(parsed, Statement):
@@ -161,14 +198,23 @@ class PreparingSession:
             batch.add(self._prepare(child.shape).bind(child.values(parameters)))
         return batch
 
-    def _route(self, bound: Any, kind: Kind, consistency: int | None) -> str:
-        """Set the consistency of the call, if it has one, and return the execution profile."""
+    def _route(self, bound: Any, kind: Kind, consistency: int | None, timeout: Any) -> Sending:
+        """Set the consistency of the call, if it has one, and decide how the statement goes out."""
         if kind is Kind.READ and consistency is not None and ConsistencyLevel.is_serial(consistency):
             # A read that takes part in Paxos goes where the conditional writes go.
             bound.consistency_level = self._serial_consistency
-            return Kind.CONDITIONAL.value
+            return Sending(bound, kind, Kind.CONDITIONAL.value, self._serial_consistency, timeout)
         bound.consistency_level = consistency
-        return kind.value
+        if kind is Kind.CONDITIONAL:
+            return Sending(bound, kind, kind.value, self._serial_consistency, timeout)
+        reading = levels.at_hand()
+        if kind is Kind.READ and consistency is None and reading.level is not None:
+            bound.consistency_level = reading.level
+            return Sending(bound, kind, kind.value, reading.level, timeout, reading.may_be_stale)
+        return Sending(bound, kind, kind.value, consistency or self._level_of(kind.value), timeout)
+
+    def _level_of(self, profile: Any) -> int:
+        return int(self.raw.get_execution_profile(profile).consistency_level)
 
     def _prepare(self, shape: str) -> Any:
         prepared = self._prepared.get(shape)
@@ -187,7 +233,8 @@ class PreparingSession:
             try:
                 return self.raw.prepare(shape)
             except DRIVER_ERRORS as error:
-                self._suspect(error)
+                if isinstance(error, OperationTimedOut) and error.last_host is not None:
+                    self._prober.suspect(error.last_host)
                 if last or not isinstance(error, OperationTimedOut):
                     _raise_translated(error, Kind.READ, attempts=0)
         raise AssertionError("unreachable")
@@ -200,59 +247,113 @@ class PreparingSession:
             self.prepared_late.append(shape)
             log.info("statement_prepared_late", shape=shape)
 
-    def _send(self, bound: Any, profile: str, kind: Kind, timeout: Any, paging_state: bytes | None = None) -> Rows:
-        result = self._wait(bound, profile, kind, timeout, paging_state)
-        return Rows(
+    def _send(self, sending: Sending, paging_state: bytes | None = None) -> Rows:
+        result = self._answer(sending, paging_state)
+        rows = Rows(
             result.current_rows,
-            conditional=kind is Kind.CONDITIONAL,
+            conditional=sending.kind is Kind.CONDITIONAL,
             paging_state=result.paging_state,
-            fetch=partial(self._send, bound, profile, kind, timeout),
+            fetch=partial(self._send, sending),
         )
+        if not rows.was_applied and _count_asked(result.response_future) > 1:
+            raise CopyRefused("This was sent to several nodes; one of them refused it, perhaps after another wrote it")
+        return rows
+
+    def _answer(self, sending: Sending, paging_state: bytes | None) -> Any:
+        """Return the driver's result; for a read that may be stale, from any one copy rather than none."""
+        if not sending.may_be_stale:
+            return self._wait(sending, paging_state)
+        if self._find_shortage(sending) is None:
+            try:
+                return self._wait(sending, paging_state)
+            except DatabaseUnavailable as error:
+                log.info("read_lowered", reason=error.message)
+        sending.lower()
+        return self._wait(sending, paging_state)
 
     def _pass_through(self, simple: SimpleStatement, timeout: Any) -> Rows:
         if _rehearsing.get():
             return Rows([])
-        result = self._wait(simple, EXEC_PROFILE_DEFAULT, Kind.WRITE, timeout)
+        level = self._level_of(EXEC_PROFILE_DEFAULT)
+        result = self._wait(Sending(simple, Kind.WRITE, EXEC_PROFILE_DEFAULT, level, timeout))
         if not result.response_future.is_schema_agreed:
             raise OutcomeUnknown("The nodes do not agree on the schema")
         return Rows(result.current_rows)
 
-    def _wait(self, query: Any, profile: Any, kind: Kind, timeout: Any, paging_state: bytes | None = None) -> Any:
+    def _wait(self, sending: Sending, paging_state: bytes | None = None) -> Any:
         """Send, a read again while a schema change is on its way to the replicas, and return the driver's result."""
         end_s = time.monotonic() + LONGEST_SCHEMA_LAG_S
         while True:
             try:
-                return self._attempt(query, profile, kind, timeout, paging_state)
+                return self._attempt(sending, paging_state)
             except ReplicasBehind:
                 if time.monotonic() > end_s:
                     raise
             time.sleep(SCHEMA_LAG_PAUSE_S)
 
-    def _attempt(self, query: Any, profile: Any, kind: Kind, timeout: Any, paging_state: bytes | None) -> Any:
-        limit_s = self._limit_s(profile, timeout)
-        started, attempted = time.perf_counter(), []
+    def _attempt(self, sending: Sending, paging_state: bytes | None) -> Any:
+        shortage = self._find_shortage(sending)
+        limit_s = self._limit_s(sending, shortage)
+        started, future, answered = time.perf_counter(), None, None
         try:
             future = self.raw.execute_async(
-                query, timeout=limit_s, execution_profile=profile, paging_state=paging_state, trace=traces.wanted()
+                sending.query,
+                timeout=limit_s,
+                execution_profile=sending.profile,
+                paging_state=paging_state,
+                trace=traces.wanted(),
             )
-            attempted = future.attempted_hosts
             with traces.noting(future):
-                return future.result()
+                result = future.result()
+            answered = self._describe(sending, future)
         except DRIVER_ERRORS as error:
-            self._suspect(error)
-            _raise_translated(error, kind, attempts=len(attempted))
+            _raise_translated(error, sending.kind, _count_asked(future) if future else 0, shortage)
+        else:
+            return result
         finally:
-            count(time.perf_counter() - started)
+            if future is not None:
+                self._suspect_silent(future)
+            count(time.perf_counter() - started, answered)
 
-    def _limit_s(self, profile: Any, timeout: Any) -> float | None:
-        """Return what is less: the call's own time-out, or the profile's, and what is left of the deadline."""
-        own: float | None = self.raw.get_execution_profile(profile).request_timeout if timeout is NOT_SET else timeout
+    def _find_shortage(self, sending: Sending) -> Shortage | None:
+        query = sending.query
+        return self._replicas.find_shortage(query.keyspace, query.routing_key, sending.level)
+
+    def _limit_s(self, sending: Sending, shortage: Shortage | None) -> float | None:
+        """Return what is less: the call's own time-out, or the profile's, and what is left of the deadline.
+
+        With too few copies in reach, as far as is known, an answer is waited for only briefly.
+        """
+        own: float | None = sending.timeout
+        if sending.timeout is NOT_SET:
+            own = self.raw.get_execution_profile(sending.profile).request_timeout
+            own = min(own, self._shortage_timeout_s) if shortage and own is not None else own
         rest = _check_deadline()
         return own if rest is None else rest if own is None else min(own, rest)
 
-    def _suspect(self, error: Exception) -> None:
-        if isinstance(error, OperationTimedOut) and error.last_host is not None:
-            self._suspects.add(error.last_host)
+    def _describe(self, sending: Sending, future: Any) -> Answered:
+        coordinator, level = str(future.coordinator_host.address), levels.name_of(sending.level)
+        return Answered(coordinator, level, _count_asked(future), self._may_miss(sending))
+
+    def _may_miss(self, sending: Sending) -> bool:
+        if sending.kind is not Kind.READ or ConsistencyLevel.is_serial(sending.level):
+            return False
+        factor = self._replicas.factor_of(sending.query.keyspace)
+        return factor is not None and levels.may_miss(sending.level, self._level_of(Kind.WRITE.value), factor)
+
+    def _suspect_silent(self, future: Any) -> None:
+        """Suspect each node that did not answer, or that was overtaken by one that was asked after it."""
+        asked = future.attempted_hosts
+        answered = future.coordinator_host
+        overtaken = asked[: asked.index(answered)] if answered in asked else asked
+        for host in overtaken:
+            if host not in future._errors:
+                self._prober.suspect(host)
+
+
+def _count_asked(future: Any) -> int:
+    """Return to how many nodes a statement was sent; the driver lists one twice that first has to prepare it."""
+    return len(set(future.attempted_hosts))
 
 
 def _check_deadline() -> float | None:
@@ -262,8 +363,8 @@ def _check_deadline() -> float | None:
     return rest
 
 
-def _raise_translated(error: Exception, kind: Kind, attempts: int) -> NoReturn:
-    translated = translate(error, kind, attempts)
+def _raise_translated(error: Exception, kind: Kind, attempts: int, shortage: Shortage | None = None) -> NoReturn:
+    translated = translate(error, kind, attempts, shortage)
     if translated is error:
         raise error
     raise translated from error

@@ -1,4 +1,4 @@
-"""Tallies: how many statements the work at hand sent, and how long it waited for them.
+"""Tallies: how many statements the work at hand sent, how long it waited for them, and who answered at which level.
 
 A tally lives in a context variable: a worker thread that runs in a copy of the context (`contextvars.copy_context`)
 counts into the same tally. Nothing here sends or logs.
@@ -7,33 +7,62 @@ counts into the same tally. Nothing here sends or logs.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@dataclass(frozen=True)
+class Answered:
+    """How one statement was answered: by which node, at which level, after it was sent to how many nodes."""
+
+    coordinator: str
+    level: str
+    attempts: int
+    may_miss: bool = False
+
+
 class Tally:
-    """The number of statements sent, and the seconds that were spent waiting for them, over all threads."""
+    """The number of statements sent, and the seconds that were spent waiting for them, over all threads.
+
+    `coordinators` counts the statements that each node answered; `levels` are those in use, in their order; `attempts`
+    is to how many nodes one statement was sent at most; `may_miss` says whether a read may have missed a write.
+    """
 
     def __init__(self) -> None:
         self.statements = 0
         self.seconds = 0.0
+        self.attempts = 0
+        self.may_miss = False
+        self.coordinators: Counter[str] = Counter()
+        self.levels: dict[str, None] = {}
         self._lock = threading.Lock()
 
-    def add(self, seconds: float) -> None:
-        """Count one statement that took `seconds`."""
+    def add(self, seconds: float, answered: Answered | None = None) -> None:
+        """Count one statement that took `seconds`, and how it was answered, if it was."""
         with self._lock:
             self.statements += 1
             self.seconds += seconds
+            if answered is not None:
+                self.coordinators[answered.coordinator] += 1
+                self.levels[answered.level] = None
+                self.attempts = max(self.attempts, answered.attempts)
+                self.may_miss |= answered.may_miss
 
     def absorb(self, other: Tally) -> None:
         """Count what another tally has counted."""
         with self._lock:
             self.statements += other.statements
             self.seconds += other.seconds
+            self.attempts = max(self.attempts, other.attempts)
+            self.may_miss |= other.may_miss
+            self.coordinators += other.coordinators
+            self.levels |= other.levels
 
 
 _current: ContextVar[Tally | None] = ContextVar("tally", default=None)
@@ -52,11 +81,11 @@ def tally() -> Iterator[Tally]:
             outer.absorb(inner)
 
 
-def count(seconds: float) -> None:
+def count(seconds: float, answered: Answered | None = None) -> None:
     """Count one statement of `seconds` in the tally at hand, if there is one."""
     current = _current.get()
     if current is not None:
-        current.add(seconds)
+        current.add(seconds, answered)
 
 
 def at_hand() -> Tally | None:

@@ -1,4 +1,4 @@
-"""A cluster of this machine: bring it up, ask how it is, stop, kill, freeze and start its nodes, end it.
+"""A cluster of this machine: bring it up, ask how it is, break it in every way, let one more node join, end it.
 
 Its state is one directory: `cluster.json`, and for each node its files with `process.json`. Nothing here prints.
 """
@@ -11,17 +11,18 @@ import os
 import shutil
 import time
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 import psutil
 
-from store_manager.lab import jars, leftovers, nodes, ports, processes, runtimes
+from store_manager.lab import cuts, jars, leftovers, nodes, ports, processes, runtimes
 from store_manager.lab.faults import AlreadyRunning, LabError, files_of
-from store_manager.lab.views import Watch, shares
+from store_manager.lab.views import Watch
+from store_manager.rings import halve_widest, shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from store_manager.lab.nodes import Node
@@ -34,6 +35,8 @@ BESIDE_HEAP_MB = 400
 # Its commit log at its largest, and some data.
 DISK_MB = 400
 UP_TIMEOUT_S = 240.0
+# A node that joins waits for half a minute by itself, then streams.
+JOIN_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 30.0
 # Nodes that stop together wait for each other's last words in vain: what they acknowledged is in the commit log anyway.
 DOWN_TIMEOUT_S = 5.0
@@ -49,7 +52,8 @@ class NodeStatus:
     """How one node is.
 
     `process` is running, frozen or stopped; `gossip` is how the others see it (UN, DN, UJ ...; several when they do not
-    agree; `?` when nobody answers); `owns` is its part of the ring, between 0 and 1.
+    agree; `?` when nobody answers); `owns` is its part of the ring, between 0 and 1; `reads` and `writes` are what it
+    did as one of the copies since its start.
     """
 
     number: int
@@ -60,6 +64,8 @@ class NodeStatus:
     schema_version: str | None
     tokens: tuple[int, ...]
     owns: float | None
+    reads: int | None
+    writes: int | None
 
 
 def _keep_quiet(_step: str) -> None:
@@ -70,7 +76,8 @@ def _keep_quiet(_step: str) -> None:
 class Cluster:
     """One to nine nodes under `home/name`; the clusters of a home share its jars.
 
-    `owned` nodes die with the process that brought the cluster up, however it ends; the others outlive it.
+    `node_count` nodes found it; those that have joined since belong to it as well. `owned` nodes die with the process
+    that brought the cluster up, however it ends; the others outlive it.
     """
 
     home: Path
@@ -80,12 +87,11 @@ class Cluster:
     heap_mb: int = HEAP_MB
     owned: bool = False
     jar_directory: Path | None = None
-    nodes: list[Node] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Describe the nodes; nothing is started or written yet."""
+        """Check the number of nodes and their network; nothing is started or written yet."""
         self.home = self.home.resolve()
-        self.nodes = nodes.first_nodes(self.directory, self.node_count, self.network, self.name, self.heap_mb)
+        self._first_nodes()
 
     @classmethod
     def load(cls, home: Path, name: str = NAME) -> Cluster:
@@ -99,9 +105,21 @@ class Cluster:
         return self.home / self.name
 
     @property
+    def nodes(self) -> list[Node]:
+        """Every node: those that found it, then those that joined, in whichever command."""
+        first = self._first_nodes()
+        numbered = enumerate(self._joined_tokens(), start=self.node_count + 1)
+        return [*first, *(nodes.joining_node(first[0], number, token) for number, token in numbered)]
+
+    @property
     def addresses(self) -> list[str]:
         """The address of every node."""
         return [node.address for node in self.nodes]
+
+    @property
+    def management_hosts(self) -> list[str]:
+        """Where the management interface (JMX) of every node is."""
+        return [f"127.0.0.1:{node.jmx_port}" for node in self.nodes]
 
     def up(self, tell: Callable[[str], None] = _keep_quiet) -> None:
         """Start every node, and return when each sees every other as up and all agree on the schema.
@@ -112,10 +130,10 @@ class Cluster:
         with self._alone():
             self._refuse_other_shape()
             self._refuse_if_running()
+            cuts.remove(self.network)
             java, class_path = self._prepare(self.nodes)
             owner_pid = os.getpid() if self.owned else None
-            shape = {"nodes": self.node_count, "network": self.network, "heap_mb": self.heap_mb, "owner_pid": owner_pid}
-            self._shape_path.write_text(json.dumps(shape), encoding="utf-8")
+            self._write_shape(self._joined_tokens(), owner_pid)
             self._launch({node: node.command(java, class_path) for node in self.nodes}, owner_pid, tell)
 
     def start(self, number: int, tell: Callable[[str], None] = _keep_quiet) -> None:
@@ -124,9 +142,37 @@ class Cluster:
         with self._alone():
             if self.process(node):
                 raise AlreadyRunning(f"Node {number} ({node.address}) runs already.")
+            self._refuse_if_cut()
             owner_pid = _read_shape(self._shape_path)["owner_pid"]
             java, class_path = self._prepare([node])
             self._launch({node: node.command(java, class_path)}, owner_pid, tell)
+
+    def join(self, tell: Callable[[str], None] = _keep_quiet) -> Node:
+        """Let one more node stream its part from the running ones; return it when each sees every other as up.
+
+        It takes half of the widest range. Raises LabError when a node is away, or when it can't join: then, as when
+        this is interrupted, nothing of it is left. Of a command that was killed it is left: `start` goes on.
+        """
+        with self._alone():
+            number = len(self.nodes) + 1
+            self._refuse_join(number)
+            token, halved = halve_widest(self._tokens())
+            owner_pid = _read_shape(self._shape_path)["owner_pid"]
+            node = nodes.joining_node(self.nodes[0], number, token)
+            shutil.rmtree(node.directory, ignore_errors=True)
+            java, class_path = self._prepare([node])
+            tokens = self._joined_tokens()
+            self._write_shape([*tokens, token], owner_pid)
+            try:
+                self._launch({node: node.command(java, class_path)}, owner_pid, tell)
+            except BaseException:
+                self._write_shape(tokens, owner_pid)
+                shutil.rmtree(node.directory, ignore_errors=True)
+                raise
+            owned = shares(self._tokens())
+        tell(f"Tokens: one for each node, so the shares are not even; {node.address} took half of what {halved} owned")
+        tell("Owned: " + ", ".join(f"{address} {owned[address]:.1%}" for address in self.addresses))
+        return node
 
     def stop(self, number: int, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """End a node gracefully, and return when its process is gone and its ports are free."""
@@ -151,9 +197,44 @@ class Cluster:
         """Let a frozen node run on."""
         self._running(self.node(number)).resume()
 
-    def down(self, timeout_s: float = DOWN_TIMEOUT_S) -> None:
-        """End every node, gracefully and all at once; those that take longer than `timeout_s`, by SIGKILL."""
+    def cut(self, sides: str) -> None:
+        """Cut the network between two sides (`3` against the others, or `1,2/3`), instead of an earlier cut.
+
+        Callers still reach every node. Raises LabError when this process may not, or the nodes can't be told apart.
+        """
+        ones, others = cuts.parse_sides(sides, [node.number for node in self.nodes])
         with self._alone():
+            if lack := cuts.lacks():
+                raise LabError(f"A cluster can't be cut in two here: {lack}.")
+            for node in self.nodes:
+                process = self.process(node)
+                if process and not processes.is_in_group(process, node.group):
+                    raise LabError(
+                        f"Node {node.number} ({node.address}) was not started by root, so the packet filter can't tell "
+                        "it from the others: end the cluster, bring it up as root, then cut it."
+                    )
+            cuts.make(self.network, [self.node(one) for one in ones], [self.node(one) for one in others])
+
+    def heal(self, tell: Callable[[str], None] = _keep_quiet) -> bool:
+        """End a cut, and return when all nodes that run see each other again; return whether there was a cut."""
+        with self._alone():
+            if not cuts.remove(self.network):
+                return False
+            self._wait_up({}, time.monotonic(), tell)
+            return True
+
+    @property
+    def cut_sides(self) -> str | None:
+        """How the network is cut now (`1,2/3`); None if it is whole, or for whoever may not look (only root may)."""
+        return cuts.find(self.network)
+
+    def down(self, timeout_s: float = DOWN_TIMEOUT_S) -> None:
+        """End every node, gracefully and all at once; those that take longer than `timeout_s`, by SIGKILL.
+
+        A cut ends with them.
+        """
+        with self._alone():
+            cuts.remove(self.network)
             running = {node.number: process for node in self.nodes if (process := self.process(node))}
             for process in running.values():
                 processes.terminate(process)
@@ -188,7 +269,7 @@ class Cluster:
         for node in self.nodes:
             if node.number == number:
                 return node
-        raise LabError(f"There is no node {number}: this cluster has {self.node_count}, counted from 1.")
+        raise LabError(f"There is no node {number}: this cluster has {len(self.nodes)}, counted from 1.")
 
     def process(self, node: Node) -> psutil.Process | None:
         """Return the process of a node, None when it is stopped."""
@@ -197,6 +278,28 @@ class Cluster:
     @property
     def _shape_path(self) -> Path:
         return self.directory / "cluster.json"
+
+    def _first_nodes(self) -> list[Node]:
+        return nodes.first_nodes(self.directory, self.node_count, self.network, self.name, self.heap_mb)
+
+    def _joined_tokens(self) -> list[int]:
+        if not self._shape_path.exists():
+            return []
+        shape = _read_shape(self._shape_path)
+        return list(shape.get("joined", ())) if self._is_of(shape) else []
+
+    def _is_of(self, shape: dict[str, Any]) -> bool:
+        return (shape["nodes"], shape["network"]) == (self.node_count, self.network)
+
+    def _write_shape(self, joined: list[int], owner_pid: int | None) -> None:
+        shape = {
+            "nodes": self.node_count,
+            "network": self.network,
+            "heap_mb": self.heap_mb,
+            "owner_pid": owner_pid,
+            "joined": joined,
+        }
+        self._shape_path.write_text(json.dumps(shape), encoding="utf-8")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -222,12 +325,29 @@ class Cluster:
     def _refuse_other_shape(self) -> None:
         if not self._shape_path.exists():
             return
-        kept = Cluster.load(self.home, self.name)
-        if kept.addresses != self.addresses:
+        if not self._is_of(_read_shape(self._shape_path)):
+            kept = Cluster.load(self.home, self.name)
             raise LabError(
                 f"{self.directory} holds the data of another cluster ({', '.join(kept.addresses)}): bring up that one, "
                 "or remove its data first."
             )
+
+    def _refuse_if_cut(self) -> None:
+        if sides := self.cut_sides:
+            raise LabError(f"The cluster is cut in two ({sides}), so the nodes can't see each other: heal it first.")
+
+    def _refuse_join(self, number: int) -> None:
+        if number > nodes.MOST_NODES:
+            raise LabError(f"A lab cluster has at most {nodes.MOST_NODES} nodes: no more can join.")
+        self._refuse_if_cut()
+        away = sorted(set(self.addresses) - set(self._answering()))
+        if away:
+            raise LabError(f"A node can join only while all others run, for it streams from them: {', '.join(away)}.")
+
+    def _tokens(self) -> Mapping[str, tuple[int, ...]]:
+        with closing(Watch(self._answering())) as watch:
+            watch.look()
+            return _most_tokens(watch)
 
     def _prepare(self, starting: list[Node]) -> tuple[Path, list[Path]]:
         java = runtimes.find_java()
@@ -246,7 +366,8 @@ class Cluster:
                 tell(f"Starting Cassandra on {node.address}:{nodes.CQL_PORT}")
                 node.write_files()
                 leftovers.finish_removals(node.directory / "data")
-                started[node] = processes.spawn(command, node.console_path, owner_pid)
+                group = None if cuts.lacks() else node.group
+                started[node] = processes.spawn(command, node.console_path, owner_pid, group)
                 processes.record(started[node], node.process_path)
             self._wait_up(started, began_s, tell)
         except BaseException:
@@ -256,14 +377,20 @@ class Cluster:
 
     def _wait_up(self, started: dict[Node, psutil.Process], began_s: float, tell: Callable[[str], None]) -> None:
         silent = {node.address for node in started}
+        joining: set[str] = set()
+        timeout_s = JOIN_TIMEOUT_S if any(node.joining for node in started) else UP_TIMEOUT_S
         with closing(Watch(sorted(silent.union(self._answering())))) as watch:
             while missing := self._look(watch, started):
                 elapsed_s = time.monotonic() - began_s
                 for address in sorted(silent & watch.answering):
                     tell(f"{address} answers after {elapsed_s:.1f} s")
                 silent -= watch.answering
-                if elapsed_s > UP_TIMEOUT_S:
-                    raise LabError(_not_up(missing, started))
+                for address in sorted(silent - joining):
+                    if any(watch.state(other, address) == "UJ" for other in watch.answering):
+                        joining.add(address)
+                        tell(f"{address} is joining (UJ) after {elapsed_s:.1f} s: the others stream its part to it")
+                if elapsed_s > timeout_s:
+                    raise LabError(_not_up(missing, started, timeout_s))
                 time.sleep(POLL_S)
         tell(f"Every node sees every other, and all agree on the schema, after {time.monotonic() - began_s:.1f} s")
 
@@ -296,7 +423,7 @@ class Cluster:
     def _status(self, node: Node, watch: Watch) -> NodeStatus:
         process = self.process(node)
         view = watch.views.get(node.address)
-        tokens = max((view.tokens for view in watch.views.values() if view), key=len, default={})
+        tokens = _most_tokens(watch)
         return NodeStatus(
             number=node.number,
             address=node.address,
@@ -306,7 +433,14 @@ class Cluster:
             schema_version=view.schema_version if view else None,
             tokens=tokens.get(node.address, ()),
             owns=shares(tokens).get(node.address),
+            reads=view.reads if view else None,
+            writes=view.writes if view else None,
         )
+
+
+def _most_tokens(watch: Watch) -> Mapping[str, tuple[int, ...]]:
+    """Return the tokens of every node, as the one says that knows most of them."""
+    return max((view.tokens for view in watch.views.values() if view), key=len, default={})
 
 
 def _read_shape(path: Path) -> dict[str, Any]:
@@ -362,7 +496,7 @@ def _wait_ports_free(node: Node) -> None:
         time.sleep(POLL_S)
 
 
-def _not_up(missing: list[str], started: Iterable[Node]) -> str:
+def _not_up(missing: list[str], started: Iterable[Node], timeout_s: float) -> str:
     words = "\n".join(node.last_words() for node in started)
-    late = f"The cluster did not come up within {UP_TIMEOUT_S:.0f} s ({'; '.join(missing)})"
+    late = f"The cluster did not come up within {timeout_s:.0f} s ({'; '.join(missing)})"
     return f"{late}: end what keeps this machine busy and try again; if it does not help, the logs say why.\n{words}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from store_manager.lab.faults import LabError
+from store_manager.rings import FIRST_TOKEN, RING_SIZE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
 CQL_PORT = 9042
 STORAGE_PORT = 7000
 JMX_PORT_BASE = 17190
+GROUP_BASE = 52000
 MOST_NODES = 9
 DATA_CENTER = "dc1"
-RING_SIZE = 2**64
-FIRST_TOKEN = -(2**63)
 LOG_TAIL_LINES = 8
 
 EXPORTS = (
@@ -40,6 +40,9 @@ SHORTCUTS = (
     "-Dcassandra.ring_delay_ms=1000",
     "-Dcassandra.consistent.rangemovement=false",
     "-Dcassandra.migration_delay_ms=0",
+    # What follows from the ring's delay, as it is without that shortcut: a node that joins, and is silent for half of
+    # this, is forgotten, and what is written then never reaches it.
+    "-Dcassandra.gossip_quarantine_delay_ms=60000",
 )
 # A node without others has nobody to announce its end to, and saves the two seconds that it would wait for them.
 ALONE = ("-Dcassandra.shutdown_announce_in_ms=0",)
@@ -64,7 +67,8 @@ LOGBACK = """\
 class Node:
     """One node of a cluster: `number` counts from 1, `directory` holds all that it writes.
 
-    A `joining` node streams its part from a running cluster, so it gets none of the shortcuts of the first nodes.
+    A `joining` node streams its part from a running cluster when it first starts, so it gets none of the shortcuts of
+    the first nodes; it keeps the mark when that is long over.
     """
 
     number: int
@@ -85,6 +89,11 @@ class Node:
     def jmx_port(self) -> int:
         """Its JMX port: Cassandra opens it on 127.0.0.1, so it differs between nodes and networks."""
         return JMX_PORT_BASE + 10 * int(self.network.rpartition(".")[2]) + self.number
+
+    @property
+    def group(self) -> int:
+        """The group of its process where root starts it: it differs between nodes and networks as well."""
+        return GROUP_BASE + 10 * int(self.network.rpartition(".")[2]) + self.number
 
     @property
     def endpoints(self) -> tuple[tuple[str, int], ...]:
@@ -170,6 +179,10 @@ class Node:
             *(ALONE if self.seeds == (self.address,) else ()),
         ]
 
+    @property
+    def _is_founded_alone(self) -> bool:
+        return len(self.seeds) == 1
+
     def _settings(self) -> dict[str, object]:
         seeds = [{"seeds": ",".join(self.seeds)}]
         token = {} if self.initial_token is None else {"initial_token": str(self.initial_token)}
@@ -188,6 +201,8 @@ class Node:
             # What was acknowledged survives kill -9; the periodic default would lose the last moments.
             "commitlog_sync": "batch",
             "paxos_variant": "v2",
+            # Dropped up to where a Paxos repair has come, and at no other time; a node alone has nobody to repair with.
+            "paxos_state_purging": "legacy" if self._is_founded_alone else "repaired",
             "authenticator": "AllowAllAuthenticator",
             "authorizer": "AllowAllAuthorizer",
             "materialized_views_enabled": False,
@@ -245,3 +260,9 @@ def first_nodes(directory: Path, count: int, network: str, cluster_name: str, he
         )
         for number in range(1, count + 1)
     ]
+
+
+def joining_node(first: Node, number: int, token: int) -> Node:
+    """Return a node that joins the cluster of `first` later, at this place of the ring; it is no seed."""
+    directory = first.directory.with_name(f"node{number}")
+    return replace(first, number=number, directory=directory, initial_token=token, joining=True)

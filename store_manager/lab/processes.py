@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from store_manager.lab import owners
+from store_manager.lab import groups, owners
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,15 +27,18 @@ EXEC_TIMEOUT_S = 2.0
 POLL_S = 0.05
 
 
-def spawn(command: list[str], output: Path, owner_pid: int | None) -> psutil.Process:
+def spawn(command: list[str], output: Path, owner_pid: int | None, group: int | None = None) -> psutil.Process:
     """Start a command in a session of its own, so that a terminal's Ctrl-C does not reach it; return its process.
 
-    With an owner it is killed when the owner ends, without one it outlives this process.
+    With an owner it is killed when the owner ends, without one it outlives this process. With a group, which only root
+    can give, it is told from all others by it.
     """
     if owner_pid is not None:
         is_owner_lasting = owner_pid == os.getpid() and threading.current_thread() is threading.main_thread()
         how = "parent" if is_owner_lasting else "guard"
         command = [sys.executable, "-I", "-S", owners.__file__, how, str(owner_pid), *command]
+    if group is not None:
+        command = [sys.executable, "-I", "-S", groups.__file__, str(group), *command]
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(output), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
@@ -75,6 +78,13 @@ def is_alive(process: psutil.Process) -> bool:
         return False
     with suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def is_in_group(process: psutil.Process, group: int) -> bool:
+    """Tell whether a process was started in this group."""
+    with suppress(psutil.Error):
+        return bool(process.gids().effective == group)
     return False
 
 

@@ -16,7 +16,8 @@ from cassandra.connection import ConnectionException
 from cassandra.policies import WhiteListRoundRobinPolicy
 from cassandra.protocol import ErrorMessage
 
-from store_manager.lab.nodes import CQL_PORT, RING_SIZE
+from store_manager.lab.nodes import CQL_PORT
+from store_manager.rings import letter_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S = 2.0
 PROTOCOL_VERSION = 5
 NORMAL = "NORMAL"
-# nodetool's letters, which operators know: up or down, and normal, joining, leaving or moving.
-LETTERS = {"NORMAL": "N", "shutdown": "N", "BOOT": "J", "BOOT_REPLACE": "J", "LEAVING": "L", "LEFT": "L", "MOVING": "M"}
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,21 @@ class Peer:
     @property
     def letter(self) -> str:
         """The second letter of nodetool's state; `?` before anything is known."""
-        return LETTERS.get(self.status, "?")
+        return letter_of(self.status)
 
 
 @dataclass(frozen=True)
 class View:
-    """What one node knows: its schema, the tokens of every node, and how gossip sees every node, itself included."""
+    """What one node knows: its schema, the tokens of every node, and how gossip sees every node, itself included.
+
+    `reads` and `writes` are what it did itself for the tables of users, as one of their copies, since it started.
+    """
 
     schema_version: str
     tokens: Mapping[str, tuple[int, ...]]
     peers: Mapping[str, Peer]
+    reads: int = 0
+    writes: int = 0
 
 
 class Observer:
@@ -107,17 +111,13 @@ class Observer:
             for row in gossip
         }
         ordered = {address: tuple(sorted(map(int, some or ()))) for address, some in tokens.items()}
-        return View(str(local.schema_version), ordered, peers)
+        reads, writes = (self._count(session, what) for what in ("read", "write"))
+        return View(str(local.schema_version), ordered, peers, reads, writes)
 
-
-def shares(tokens: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
-    """Return each address's part of the token ring, between 0 and 1: a token owns what precedes it."""
-    ring = sorted((token, address) for address, some in tokens.items() for token in some)
-    owned = dict.fromkeys(tokens, 0.0)
-    for position, (token, address) in enumerate(ring):
-        span = (token - ring[position - 1][0]) % RING_SIZE or RING_SIZE
-        owned[address] += span / RING_SIZE
-    return owned
+    @staticmethod
+    def _count(session: Session, what: str) -> int:
+        rows = session.execute(f"SELECT keyspace_name, count FROM system_views.local_{what}_latency")  # noqa: S608
+        return sum(row.count for row in rows if not row.keyspace_name.startswith("system"))
 
 
 class Watch:

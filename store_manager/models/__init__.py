@@ -21,6 +21,7 @@ from store_manager.models.products import (
     ProductListing,
     ProductListingDirectory,
 )
+from store_manager.models.repairs import Repair
 from store_manager.models.stocks import LedgerMovement, Stock, StockMovement, StockOperation
 from store_manager.models.users import User, UserListing, UserListingDirectory
 
@@ -43,6 +44,7 @@ MODELS: tuple[type[StoreModel], ...] = (
     OrderIntent,
     OrderIntentDirectory,
     RecoveryMark,
+    Repair,
     User,
     UserListing,
     UserListingDirectory,
@@ -64,6 +66,7 @@ __all__ = [
     "ProductListing",
     "ProductListingDirectory",
     "RecoveryMark",
+    "Repair",
     "Stock",
     "StockMovement",
     "StockOperation",

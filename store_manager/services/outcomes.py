@@ -20,4 +20,4 @@ def located(location: str) -> Iterator[None]:
         raise
     except (DatabaseUnavailable, OutcomeUnknown) as error:
         message = "The database did not answer in time; whether it was done is not known yet."
-        raise OutcomeUnknown(message, location=location) from error
+        raise OutcomeUnknown(message, **{**error.details, "location": location}) from error

@@ -12,6 +12,7 @@ from store_manager.services import samples
 if TYPE_CHECKING:
     from flask import Flask
 
+WHO_ANSWERED = {"Coordinator-Node", "Coordinator-Attempts", "Consistency-Level"}
 METHODS = {"get", "post", "put", "patch", "delete"}
 WITHOUT_DATABASE = {
     "GET /health": "Health",
@@ -153,7 +154,20 @@ def test_creating_answers_document_their_headers(operations: dict[str, Any]) -> 
             "ETag",
             "Location",
             "Idempotency-Replayed",
+            *WHO_ANSWERED,
         }, name
+
+
+def test_every_get_of_what_is_stored_takes_a_level_and_says_who_answered(operations: dict[str, Any]) -> None:
+    for name, operation in operations.items():
+        if operation["tags"] in (["health"], ["problems"], ["cluster"]):
+            continue
+        levels = [one for one in operation["all_parameters"] if one["name"] == "Consistency-Level"]
+        assert len(levels) == name.startswith("GET "), name
+        for status, response in operation["responses"].items():
+            if status < "300":
+                stale = {"Possibly-Stale"} if levels else set()
+                assert WHO_ANSWERED | stale <= set(response["headers"]), name
 
 
 def test_every_post_takes_an_idempotency_key(operations: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from cassandra import AuthenticationFailed, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
 
 from store_manager.database import connections
-from store_manager.database.connections import open_database
+from store_manager.database.connections import describe_survival, open_database
 from store_manager.errors import DatabaseUnavailable, SettingError
 from store_manager.settings import Settings
 
@@ -83,3 +83,34 @@ def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
     with pytest.raises(SettingError, match="CASSANDRA_TLS_CA"):
         open_database(Settings(cassandra_tls=True, cassandra_tls_ca=str(tmp_path / "ca.pem")))
+
+
+@pytest.mark.parametrize(
+    ("copies", "nodes", "changes", "said"),
+    [
+        (1, 3, {}, "nothing: with a node away, its rows can be neither read nor written"),
+        (
+            2,
+            3,
+            {},
+            "with a node away, its rows can't be written; with 1 away, products and stocks can still be read",
+        ),
+        (2, 3, {"cassandra_stale_reads": False}, "nothing: with a node away, its rows can be neither read nor written"),
+        (
+            3,
+            3,
+            {},
+            "with 1 node(s) away, everything goes on; with 2 away, products and stocks can still be read",
+        ),
+        (3, 3, {"cassandra_stale_reads": False}, "with 1 node(s) away, everything goes on"),
+        (
+            3,
+            3,
+            {"cassandra_write_consistency": "ALL"},
+            "with a node away, its rows can't be written; with 2 away, products and stocks can still be read",
+        ),
+        (3, 1, {}, "nothing: 2 copies have to answer, and 1 node(s) hold no more than 1"),
+    ],
+)
+def test_it_is_said_what_a_store_survives(copies: int, nodes: int, changes: dict[str, Any], said: str) -> None:
+    assert describe_survival(Settings(cassandra_replication_factor=copies, **changes), nodes) == said

@@ -19,9 +19,10 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionShutdown
 from cassandra.protocol import ErrorMessage, ServerError, SyntaxException
 
-from store_manager.database.failures import DRIVER_ERRORS, ReplicasBehind, translate
+from store_manager.database.failures import DRIVER_ERRORS, ReplicasBehind, is_shortage, translate
+from store_manager.database.replicas import Shortage
 from store_manager.database.statements import Kind
-from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind
+from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind, StoreError
 
 CAS_WRITE_UNKNOWN = ErrorMessage(0x1700, "CAS operation result is unknown", None)
 UNAVAILABLE = Unavailable("too few", consistency=6, required_replicas=2, alive_replicas=1)
@@ -94,6 +95,44 @@ def test_a_plain_write_refused_by_its_only_coordinator_has_not_happened() -> Non
 
 def test_a_plain_write_refused_after_an_earlier_attempt_may_have_happened() -> None:
     assert isinstance(translate(UNAVAILABLE, Kind.WRITE, attempts=2), OutcomeUnknown)
+
+
+FIRST_PHASE = Unavailable("too few", consistency=9, required_replicas=2, alive_replicas=1)
+NUMBERS = {"replicas_required": 2, "replicas_alive": 1}
+
+
+def test_a_conditional_write_refused_in_its_first_phase_has_not_happened() -> None:
+    error = translate(FIRST_PHASE, Kind.CONDITIONAL, attempts=1)
+    assert isinstance(error, DatabaseUnavailable)
+    assert (error.details, is_shortage(error)) == (NUMBERS, True)
+    assert isinstance(translate(FIRST_PHASE, Kind.CONDITIONAL, attempts=2), OutcomeUnknown)
+
+
+@pytest.mark.parametrize(
+    ("others", "attempts", "kind"),
+    [
+        ({"b": FIRST_PHASE}, 2, DatabaseUnavailable),
+        ({"b": ConnectionShutdown("was never connected")}, 1, DatabaseUnavailable),
+        ({"b": ConnectionShutdown("broke")}, 2, OutcomeUnknown),
+        ({"b": UNAVAILABLE}, 2, OutcomeUnknown),
+    ],
+)
+def test_a_write_has_not_happened_if_every_node_that_it_was_sent_to_refused_it(
+    others: dict[str, Exception], attempts: int, kind: type[Exception]
+) -> None:
+    error = translate(NoHostAvailable("nobody", {"a": FIRST_PHASE, **others}), Kind.CONDITIONAL, attempts)
+    assert isinstance(error, kind)
+    assert isinstance(error, StoreError)
+    assert error.details == NUMBERS, "it is said how many are missing"
+
+
+def test_what_this_process_knows_to_be_missing_is_said_unless_a_coordinator_says_it() -> None:
+    known = Shortage(required=3, alive=2)
+    for error, said in ((OperationTimedOut(), (3, 2)), (UNAVAILABLE, (2, 1))):
+        translated = translate(error, Kind.READ, 1, known)
+        assert isinstance(translated, DatabaseUnavailable)
+        assert tuple(translated.details.values()) == said
+    assert not is_shortage(DatabaseUnavailable("slow"))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cassandra import OperationTimedOut
 
-from store_manager.database import health
 from store_manager.database.health import Health, NodeHealth, ask_nodes
 
 if TYPE_CHECKING:
     import pytest
 
 NOW_S = 1_800_000_000.0
+TIMEOUT_S = 1.5
 
 
 @dataclass
@@ -43,7 +43,7 @@ class FakeRaw:
         return SimpleNamespace(metadata=SimpleNamespace(all_hosts=lambda: self.nodes))
 
     def execute_async(self, _query: Any, host: FakeNode, timeout: float) -> Any:
-        assert timeout == health.ANSWER_S
+        assert timeout == TIMEOUT_S
         host.asked += 1
         return SimpleNamespace(add_callback=lambda arrived: self._arrive(arrived, host), result=lambda: self._say(host))
 
@@ -62,7 +62,7 @@ class FakeRaw:
 def ask(*nodes: FakeNode, monkeypatch: pytest.MonkeyPatch) -> Health:
     raw = FakeRaw(list(nodes))
     monkeypatch.setattr(time, "time", lambda: raw.now_s[0])
-    return ask_nodes(raw, "dc1")
+    return ask_nodes(raw, "dc1", TIMEOUT_S)
 
 
 def test_the_round_trip_does_not_count_as_skew(monkeypatch: pytest.MonkeyPatch) -> None:

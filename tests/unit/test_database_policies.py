@@ -11,7 +11,13 @@ import pytest
 from cassandra.policies import HostDistance, RetryPolicy, WriteType
 
 from store_manager.database import policies
-from store_manager.database.policies import MAX_RETRIES, IdempotentRetryPolicy, ReplicaPolicy, Suspects
+from store_manager.database.policies import (
+    MAX_RETRIES,
+    IdempotentRetryPolicy,
+    ReplicaPolicy,
+    Suspects,
+    ThriftySpeculation,
+)
 
 READ_TIMEOUT = {"consistency": 6, "required_responses": 2, "received_responses": 2, "data_retrieved": False}
 WRITE_TIMEOUT = {
@@ -52,6 +58,39 @@ def test_what_is_idempotent_goes_to_the_next_node_twice(method: str) -> None:
 
 def test_preparing_may_go_to_the_next_node() -> None:
     assert decide("on_request_error", None, 0) == RetryPolicy.RETRY_NEXT_HOST
+
+
+def further(policy: ThriftySpeculation, times: int = 5) -> list[float]:
+    """Ask as the driver does: when the statement is sent, and each time it has gone to one more node."""
+    found: list[float] = []
+    statement_plan = policy.new_plan("ks", None)
+    while len(found) < times and (delay_s := statement_plan.next_execution(None)) >= 0:
+        found.append(delay_s)
+    return found
+
+
+def spend_all(policy: ThriftySpeculation) -> None:
+    for _ in range(100):
+        further(policy)
+
+
+def test_a_statement_goes_to_two_further_nodes_each_after_the_delay() -> None:
+    assert further(ThriftySpeculation(0.25)) == [0.25, 0.25]
+
+
+def test_when_everything_is_slow_only_a_part_of_the_statements_goes_to_further_nodes() -> None:
+    policy = ThriftySpeculation(0.25)
+    spend_all(policy)
+    sent = sum(len(further(policy)) for _ in range(1000))
+    assert 90 <= sent <= 110
+
+
+def test_statements_that_are_answered_in_time_earn_what_others_need() -> None:
+    policy = ThriftySpeculation(0.25)
+    spend_all(policy)
+    for _ in range(1000):
+        policy.new_plan("ks", None).next_execution(None)
+    assert sum(len(further(policy)) for _ in range(20)) == 40
 
 
 @dataclass(eq=False)
@@ -112,14 +151,20 @@ def test_spreading_leaves_the_fixed_order_of_others_alone(ring: Ring) -> None:
         assert plan(fixed)[:3] == "abc"
 
 
-def test_a_suspect_is_asked_last_and_not_for_long(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
-    suspects = Suspects()
+def test_a_suspect_is_asked_last_until_it_has_answered_and_for_a_moment_more(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspects, now = Suspects(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     policy = make_policy(ring, suspects, spread=False)
-    suspects.add(ring.hosts[0])
+    assert suspects.add(ring.hosts[0])
+    assert not suspects.add(ring.hosts[0]), "it is suspected already"
+    now[0] += 1000
     assert plan(policy)[:2] == "bc"
     assert plan(policy)[-1] == "a"
-    later = time.monotonic() + policies.SUSPICION_S
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    suspects.answered(ring.hosts[0])
+    assert plan(policy)[-1] == "a"
+    now[0] += policies.SUSPICION_S
     assert plan(policy)[:3] == "abc"
 
 

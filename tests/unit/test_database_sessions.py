@@ -13,8 +13,10 @@ from cassandra.query import BatchStatement, BoundStatement, SimpleStatement
 
 from store_manager.database import sessions
 from store_manager.database.deadlines import deadline
-from store_manager.database.policies import Suspects
-from store_manager.database.sessions import PreparingSession, Rows, rehearsing
+from store_manager.database.failures import CopyRefused
+from store_manager.database.levels import reading
+from store_manager.database.replicas import Shortage
+from store_manager.database.sessions import PreparingSession, Rows, guarded, rehearsing
 from store_manager.database.tallies import tally
 from store_manager.database.traces import tracing
 from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind
@@ -24,6 +26,18 @@ WRITE = 'INSERT INTO ks.t ("id") VALUES (%(0)s)'
 CONDITIONAL = f"{WRITE} IF NOT EXISTS"
 PARAMETERS = {"0": "x"}
 TIMEOUTS = {"read": 2.0, "write": 3.0, "conditional": 1.0, EXEC_PROFILE_DEFAULT: 30.0}
+SHORTAGE_TIMEOUT_S = 0.5
+LOCAL_ONE, LOCAL_QUORUM = ConsistencyLevel.LOCAL_ONE, ConsistencyLevel.LOCAL_QUORUM
+
+
+class Node:
+    """Stands for a host of the driver."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
+A, B, C = (Node(f"10.0.0.{number}") for number in (1, 2, 3))
 
 
 class FakeBound(BoundStatement):  # type: ignore[misc]
@@ -31,6 +45,7 @@ class FakeBound(BoundStatement):  # type: ignore[misc]
 
     def __init__(self, shape: str, values: list[Any]) -> None:
         self.prepared_statement = SimpleNamespace(query_id=shape.encode(), routing_key_indexes=None)
+        self.keyspace = "ks"
         self.values = values
 
 
@@ -41,8 +56,9 @@ class FakeFuture:
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
-        self.attempted_hosts = [SimpleNamespace(address="node")]
-        self.coordinator_host = self.attempted_hosts[0]
+        self.attempted_hosts = getattr(answer, "asked", [A])
+        self.coordinator_host = getattr(answer, "by", None if isinstance(answer, Exception) else A)
+        self._errors: dict[Any, Exception] = getattr(answer, "failed", {})
         self._query_traces = None
 
     def result(self) -> Any:
@@ -68,7 +84,7 @@ class FakeRaw:
         return SimpleNamespace(bind=lambda values: FakeBound(shape, values))
 
     def get_execution_profile(self, name: Any) -> Any:
-        return SimpleNamespace(request_timeout=TIMEOUTS[name])
+        return SimpleNamespace(request_timeout=TIMEOUTS[name], consistency_level=LOCAL_QUORUM)
 
     def execute_async(self, query: Any, **options: Any) -> FakeFuture:
         self.sent.append(SimpleNamespace(query=query, **options))
@@ -84,14 +100,48 @@ def raw() -> FakeRaw:
     return FakeRaw()
 
 
-@pytest.fixture
-def suspects() -> Suspects:
-    return Suspects()
+class FakeReplicas:
+    """Stands for what is known of the copies: nothing is missing, unless a test says so."""
+
+    def __init__(self) -> None:
+        self.shortage: Shortage | None = None
+
+    def find_shortage(self, _keyspace: str, _routing_key: bytes, level: int) -> Shortage | None:
+        return None if level == LOCAL_ONE else self.shortage
+
+    def factor_of(self, keyspace: str | None) -> int | None:
+        return 3 if keyspace else None
+
+
+class FakeProber:
+    """Stands for the prober: remembers whom it was told to suspect."""
+
+    def __init__(self) -> None:
+        self.suspected: list[Any] = []
+
+    def suspect(self, host: Any) -> None:
+        self.suspected.append(host)
 
 
 @pytest.fixture
-def session(raw: FakeRaw, suspects: Suspects) -> PreparingSession:
-    return PreparingSession(raw, suspects=suspects, serial_consistency=ConsistencyLevel.SERIAL)
+def replicas() -> FakeReplicas:
+    return FakeReplicas()
+
+
+@pytest.fixture
+def prober() -> FakeProber:
+    return FakeProber()
+
+
+@pytest.fixture
+def session(raw: FakeRaw, replicas: Any, prober: Any) -> PreparingSession:
+    return PreparingSession(
+        raw,
+        serial_consistency=ConsistencyLevel.SERIAL,
+        replicas=replicas,
+        prober=prober,
+        shortage_timeout_s=SHORTAGE_TIMEOUT_S,
+    )
 
 
 @pytest.fixture
@@ -299,23 +349,134 @@ def test_the_drivers_error_is_the_cause_of_the_stores(session: PreparingSession,
         session.execute(READ, PARAMETERS)
 
 
-def test_a_node_on_which_a_statement_timed_out_is_suspected(
-    session: PreparingSession, raw: FakeRaw, suspects: Suspects
+def timed_out(*asked: Any, failed: dict[Any, Exception] | None = None) -> OperationTimedOut:
+    error = OperationTimedOut()
+    error.asked, error.failed = list(asked), failed or {}
+    return error
+
+
+def overtaken(answer_of: Any, *asked: Any, by: Any) -> Any:
+    answer_of.asked, answer_of.by = list(asked), by
+    return answer_of
+
+
+def test_every_node_that_left_a_statement_unanswered_is_suspected(
+    session: PreparingSession, raw: FakeRaw, prober: FakeProber
 ) -> None:
-    raw.answers = [OperationTimedOut(last_host="frozen")]
-    with pytest.raises(OutcomeUnknown):
-        session.execute(CONDITIONAL, PARAMETERS)
-    assert "frozen" in suspects
-    assert "other" not in suspects
+    raw.answers = [timed_out(A, B, C, failed={B: OSError()})]
+    with pytest.raises(DatabaseUnavailable):
+        session.execute(READ, PARAMETERS)
+    assert prober.suspected == [A, C], "B has answered, by an error"
+
+
+def test_a_node_that_was_overtaken_is_suspected_and_one_that_was_only_just_asked_is_not(
+    session: PreparingSession, raw: FakeRaw, prober: FakeProber
+) -> None:
+    raw.answers = [overtaken(answer(), A, B, C, by=B), overtaken(answer(), A, B, by=A)]
+    session.execute(READ, PARAMETERS)
+    session.execute(READ, PARAMETERS)
+    assert prober.suspected == [A]
 
 
 def test_preparing_goes_on_through_another_node_when_one_is_frozen(
-    session: PreparingSession, raw: FakeRaw, suspects: Suspects
+    session: PreparingSession, raw: FakeRaw, prober: FakeProber
 ) -> None:
-    raw.prepare_errors = [OperationTimedOut(last_host="frozen")]
+    raw.prepare_errors = [OperationTimedOut(last_host=B)]
     session.execute(READ, PARAMETERS)
-    assert "frozen" in suspects
+    assert prober.suspected == [B]
     assert len(raw.prepared) == 2
+
+
+def test_a_conditional_write_goes_to_a_second_node_only_where_its_refusal_is_settled(
+    session: PreparingSession, raw: FakeRaw
+) -> None:
+    session.execute(CONDITIONAL, PARAMETERS)
+    with guarded():
+        session.execute(CONDITIONAL, PARAMETERS)
+        session.execute('UPDATE ks.t SET "a" = "a" + %(0)s', PARAMETERS)
+    assert [one.query.is_idempotent for one in raw.sent] == [False, True, False]
+
+
+def test_a_refusal_of_one_of_several_copies_says_nothing_about_the_others(
+    session: PreparingSession, raw: FakeRaw
+) -> None:
+    refused, applied = {"[applied]": False}, {"[applied]": True}
+    raw.answers = [answer(refused), overtaken(answer(applied), A, B, by=B), overtaken(answer(refused), A, B, by=B)]
+    with guarded():
+        assert not session.execute(CONDITIONAL, PARAMETERS).was_applied
+        assert session.execute(CONDITIONAL, PARAMETERS).was_applied
+        with pytest.raises(CopyRefused):
+            session.execute(CONDITIONAL, PARAMETERS)
+
+
+def test_with_too_few_copies_an_answer_is_waited_for_briefly_and_the_numbers_are_told(
+    session: PreparingSession, raw: FakeRaw, replicas: FakeReplicas
+) -> None:
+    replicas.shortage = Shortage(required=2, alive=1)
+    raw.answers = [OperationTimedOut(), OperationTimedOut()]
+    numbers = {"replicas_required": 2, "replicas_alive": 1}
+    with pytest.raises(DatabaseUnavailable) as unavailable:
+        session.execute(READ, PARAMETERS)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        session.execute(CONDITIONAL, PARAMETERS)
+    assert (unavailable.value.details, unknown.value.details) == (numbers, numbers)
+    assert [one.timeout for one in raw.sent] == [SHORTAGE_TIMEOUT_S, SHORTAGE_TIMEOUT_S]
+
+
+def test_a_read_has_the_level_that_is_asked_for_around_it_unless_it_names_one(
+    session: PreparingSession, raw: FakeRaw
+) -> None:
+    with reading("ALL", may_be_stale=False):
+        session.execute(READ, PARAMETERS)
+        session.execute(SimpleStatement(READ, consistency_level=ConsistencyLevel.LOCAL_SERIAL), PARAMETERS)
+        session.execute(WRITE, PARAMETERS)
+    levels = [one.query.consistency_level for one in raw.sent]
+    assert levels == [ConsistencyLevel.ALL, ConsistencyLevel.SERIAL, None]
+
+
+def test_a_read_that_may_be_stale_is_answered_by_one_copy_when_no_quorum_answers_and_says_so(
+    session: PreparingSession, raw: FakeRaw
+) -> None:
+    raw.answers = [OperationTimedOut(), answer({"a": 1}, paging_state=b"2"), answer({"a": 2})]
+    with reading("LOCAL_QUORUM", may_be_stale=True), tally() as counted:
+        assert [row["a"] for row in session.execute(READ, PARAMETERS)] == [1, 2]
+    assert [one.query.consistency_level for one in raw.sent] == [LOCAL_ONE] * 3, "one statement, lowered once"
+    assert (list(counted.levels), counted.may_miss) == (["LOCAL_ONE"], True)
+
+
+def test_a_read_that_may_be_stale_asks_one_copy_at_once_when_too_few_can_be_reached(
+    session: PreparingSession, raw: FakeRaw, replicas: FakeReplicas
+) -> None:
+    replicas.shortage = Shortage(required=2, alive=1)
+    with reading("LOCAL_QUORUM", may_be_stale=True):
+        session.execute(READ, PARAMETERS)
+    assert [(one.query.consistency_level, one.timeout) for one in raw.sent] == [(LOCAL_ONE, 2.0)]
+
+
+def test_no_other_read_is_lowered(session: PreparingSession, raw: FakeRaw) -> None:
+    raw.answers = [OperationTimedOut()] * 3
+    with reading("LOCAL_QUORUM", may_be_stale=False), pytest.raises(DatabaseUnavailable):
+        session.execute(READ, PARAMETERS)
+    with pytest.raises(DatabaseUnavailable):
+        session.execute(READ, PARAMETERS)
+    serial = SimpleStatement(READ, consistency_level=ConsistencyLevel.SERIAL)
+    with reading("LOCAL_QUORUM", may_be_stale=True), pytest.raises(DatabaseUnavailable):
+        session.execute(serial, PARAMETERS)
+    assert len(raw.sent) == 3
+
+
+def test_who_answered_at_which_level_and_after_how_many_attempts_is_tallied(
+    session: PreparingSession, raw: FakeRaw
+) -> None:
+    raw.answers = [overtaken(answer(), A, B, C, by=C), answer(), timed_out(A, B)]
+    with tally() as counted:
+        session.execute(READ, PARAMETERS)
+        session.execute(CONDITIONAL, PARAMETERS)
+        with pytest.raises(DatabaseUnavailable):
+            session.execute(READ, PARAMETERS)
+    assert counted.coordinators == {"10.0.0.3": 1, "10.0.0.1": 1}
+    assert list(counted.levels) == ["LOCAL_QUORUM", "SERIAL"]
+    assert (counted.attempts, counted.may_miss, counted.statements) == (3, False, 3)
 
 
 def test_a_write_that_could_not_even_be_prepared_has_not_happened(session: PreparingSession, raw: FakeRaw) -> None:
@@ -345,4 +506,4 @@ def test_a_statement_is_traced_only_inside_of_tracing(session: PreparingSession,
     with tracing() as noted:
         session.execute(READ, PARAMETERS)
     assert [sent.trace for sent in raw.sent] == [False, True]
-    assert [one.asked for one in noted] == [("node",)]
+    assert [one.asked for one in noted] == [(A.address,)]

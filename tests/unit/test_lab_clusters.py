@@ -152,3 +152,54 @@ def test_status_tells_machines_and_people_that_nodes_are_stopped(cluster: Cluste
         ("127.0.77.2", "stopped"),
     ]
     assert CliRunner().invoke(main, ["lab", "--home", str(cluster.home), "status"]).stdout.count("stopped") == 2
+
+
+def _was_joined(cluster: Cluster, *tokens: int) -> None:
+    shape = json.loads((cluster.directory / "cluster.json").read_text(encoding="utf-8"))
+    (cluster.directory / "cluster.json").write_text(json.dumps(shape | {"joined": tokens}), encoding="utf-8")
+
+
+def test_nodes_that_joined_belong_to_the_cluster_whoever_asks(cluster: Cluster) -> None:
+    _was_up(cluster)
+    _was_joined(cluster, 5, 7)
+    joined = [(node.address, node.initial_token, node.joining) for node in cluster.nodes[2:]]
+    assert joined == [("127.0.77.3", 5, True), ("127.0.77.4", 7, True)]
+    assert Cluster.load(cluster.home).addresses == cluster.addresses
+
+
+def test_as_many_first_nodes_as_founded_and_joined_are_another_cluster(cluster: Cluster) -> None:
+    _was_up(cluster)
+    _was_joined(cluster, 5)
+    other = Cluster(cluster.home, 3, network=NETWORK)
+    with pytest.raises(LabError, match="holds the data of another cluster"):
+        other.up()
+
+
+def test_no_node_joins_while_another_one_is_away(cluster: Cluster) -> None:
+    _was_up(cluster)
+    with pytest.raises(LabError, match=r"only while all others run, for it streams from them: 127\.0\.77\.1, 127"):
+        cluster.join()
+    assert len(cluster.nodes) == 2
+
+
+def test_a_tenth_node_is_refused(tmp_path: Path) -> None:
+    full = Cluster(tmp_path, 9, network=NETWORK)
+    _was_up(full)
+    with pytest.raises(LabError, match="at most 9 nodes"):
+        full.join()
+
+
+def test_without_root_a_cut_is_refused_in_one_sentence(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    _was_up(cluster)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    for arguments in (["cut", "2"], ["beside", "2", "true"]):
+        result = CliRunner().invoke(main, ["lab", "--home", str(cluster.home), *arguments])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: A c")
+        assert result.stderr.endswith(" here: only root can change the packet filter.\n")
+
+
+def test_healing_what_is_not_cut_is_no_error(cluster: Cluster) -> None:
+    _was_up(cluster)
+    result = CliRunner().invoke(main, ["lab", "--home", str(cluster.home), "heal"])
+    assert (result.exit_code, result.stderr) == (0, "The cluster is not cut.\n")

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from store_manager.lab.faults import LabError
-from store_manager.lab.nodes import RING_SIZE, SHORTCUTS, Node, first_nodes
+from store_manager.lab.nodes import SHORTCUTS, Node, first_nodes, joining_node
+from store_manager.rings import RING_SIZE
 
 JARS = [Path("/jars/jamm-0.3.2.jar"), Path("/jars/cassandra-all-4.1.10.jar")]
 
@@ -45,6 +46,11 @@ def test_what_a_node_acknowledges_is_on_disk_and_paxos_is_the_newer_one(tmp_path
     settings = _settings(_nodes(tmp_path)[0])
     assert settings["commitlog_sync"] == "batch"
     assert settings["paxos_variant"] == "v2"
+
+
+def test_nodes_that_can_be_repaired_keep_what_paxos_remembers_until_they_are(tmp_path: Path) -> None:
+    assert [_settings(node)["paxos_state_purging"] for node in _nodes(tmp_path)] == ["repaired"] * 3
+    assert _settings(_nodes(tmp_path, 1)[0])["paxos_state_purging"] == "legacy"
 
 
 def test_first_nodes_take_shortcuts_and_do_not_stream(tmp_path: Path) -> None:
@@ -96,3 +102,27 @@ def test_last_words_say_why_a_node_ended_however_long_its_stack_trace_is(tmp_pat
     frames = "".join(f"\tat org.apache.Some.frame({number})\n" for number in range(50))
     node.log_path.write_text(f"ERROR [main] Exception\njava.lang.Exception: full\n{frames}\t... 12 common frames\n")
     assert node.last_words().endswith("ERROR [main] Exception\njava.lang.Exception: full")
+
+
+def test_a_node_that_joins_has_a_place_of_its_own_and_is_no_seed(tmp_path: Path) -> None:
+    nodes = _nodes(tmp_path)
+    node = joining_node(nodes[0], 4, 7)
+    settings = _settings(node)
+    assert (node.address, node.directory, settings["initial_token"]) == ("127.0.7.4", tmp_path / "node4", "7")
+    assert settings["auto_bootstrap"] is True
+    assert not set(SHORTCUTS) & set(node.command(Path("/java"), JARS))
+    assert node.address not in node.seeds
+
+
+def test_no_two_nodes_of_any_network_share_a_group(tmp_path: Path) -> None:
+    nodes = [node for number in range(256) for node in _nodes(tmp_path, 9, f"127.0.{number}")]
+    groups = {node.group for node in nodes}
+    assert len(groups) == len(nodes)
+    # What a user namespace maps, and below what is handed out to services.
+    assert max(groups) < 61184
+
+
+def test_the_shortcuts_of_the_first_nodes_do_not_let_them_forget_one_that_joins() -> None:
+    delays = dict(flag.removeprefix("-Dcassandra.").split("=") for flag in SHORTCUTS)
+    assert int(delays["ring_delay_ms"]) < 30_000
+    assert int(delays["gossip_quarantine_delay_ms"]) >= 2 * 30_000

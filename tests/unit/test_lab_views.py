@@ -6,7 +6,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from store_manager.lab.views import Observer, Peer, View, Watch, shares
+from store_manager.lab.views import Observer, Peer, View, Watch
 
 ONE, TWO = "127.0.7.1", "127.0.7.2"
 
@@ -68,10 +68,3 @@ def test_a_node_whose_tokens_another_one_does_not_know_is_not_up_for_it() -> Non
 def test_states_are_told_in_the_letters_of_nodetool(status: str, state: str) -> None:
     views: list[View | None] = [_view(1, status=status), _view(2, status=status)]
     assert _watch(views, list(views)).state(ONE, TWO) == state
-
-
-def test_a_token_owns_what_precedes_it() -> None:
-    quarter = 2**62
-    assert shares({ONE: (-(2**63),), TWO: (-(2**63) + quarter,)}) == {ONE: 0.75, TWO: 0.25}
-    assert shares({ONE: (5,)}) == {ONE: 1.0}
-    assert shares({ONE: ()}) == {ONE: 0.0}
