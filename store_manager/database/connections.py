@@ -84,13 +84,17 @@ class Database:
         return ask_ages(self.raw, self.keyspace) if self.keyspace else None
 
     def give_up(self, addresses: Collection[str]) -> None:
-        """Hold these nodes for down until they say that they are up: one that hangs, the driver may hold for up."""
+        """Hold these nodes for down until they answer again: one that hangs, the driver may hold for up.
+
+        It is tried again and again: if the other nodes never missed it, nobody would tell that it is back.
+        """
         for host in self.cluster.metadata.all_hosts():
             if host.address in addresses and host.is_up is not False:
                 host.set_down()
                 self.cluster.profile_manager.on_down(host)
                 self.cluster.control_connection.on_down(host)
                 self.raw.on_down(host)
+                self.cluster._start_reconnector(host, is_host_addition=False)
 
     def ring(self) -> Ring:
         """Return who is a member and which nodes hold which keys of the store, as the driver knows it now."""

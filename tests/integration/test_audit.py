@@ -381,7 +381,7 @@ def drain(monkeypatch: pytest.MonkeyPatch, product_id: UUID) -> None:
         quick.setattr(stock_writers, "DRAIN_TOGETHER", 4)
         quick.setattr(stock_writers, "DRAIN_PAUSE_S", 0.0)
         end_s = time.monotonic() + AUDIT_S
-        while not list(scans.walk_ledger(product_id, until=LEDGER_SPAN)) and time.monotonic() < end_s:
+        while not stocks.get(product_id).drained and time.monotonic() < end_s:
             stocks.adjust(product_id, {"delta": 1, "reason": "RECEIVED"})
 
 
