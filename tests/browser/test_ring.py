@@ -10,13 +10,14 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -101,10 +102,12 @@ def get(address: str) -> Any:
 def until(condition: Callable[[], Any]) -> Any:
     """Ask again and again until it holds; fail when patience ends."""
     end_s = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
+    while True:
+        with suppress(StaleElementReferenceException):  # the page has drawn anew between finding and asking
+            if found := condition():
+                return found
         assert time.monotonic() < end_s, "waited in vain"
         time.sleep(0.05)
-    return found
 
 
 def trace(store: str, product: dict[str, Any], **parameters: str) -> Any:

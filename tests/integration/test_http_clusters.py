@@ -41,9 +41,9 @@ def test_a_product_is_found_where_cassandra_itself_says_that_it_is(
     found = client.get(f"/cluster/trace/{product['product_id']}?level=ONE").json
 
     table = f"{database.keyspace}.products"
-    query = f"SELECT token(product_id) AS token FROM {table} WHERE product_id = {product['product_id']}"
+    query = f"SELECT token(product_id) AS place FROM {table} WHERE product_id = {product['product_id']}"
     said = database.raw.execute(query).one()
-    assert found["token"] == str(said["token"])
+    assert found["token"] == str(said["place"])
     assert (found["outcome"], found["name"], found["sku"]) == ("ANSWERED", "Mouse", product["sku"])
     assert [replica["address"] for replica in found["replicas"] if replica["answered_ms"] is not None]
     assert found["complete"]
