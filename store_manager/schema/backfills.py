@@ -35,7 +35,7 @@ PARTS = 1024
 """Into how many parts of the same size the ring is cut, if the migration does not say."""
 
 ROWS_A_PAGE = 500
-WRITERS = 8
+WRITERS = 4
 TELL_EVERY_S = 1.0
 
 Row: TypeAlias = dict[str, Any]
