@@ -43,6 +43,9 @@ START_S = 120.0
 END_S = 300.0
 POLL_S = 0.05
 
+REASONS_TO_STOP = ("The lock of the schema is lost", "Nobody knows whether this step happened")
+"""What a process says that was frozen beyond its lease: between two steps, or in the middle of one."""
+
 
 class DrillError(StoreError):
     """A promise about the schema was not kept, or the drill itself went wrong."""
@@ -68,6 +71,11 @@ class Comer:
     def error(self) -> str:
         """What it said on standard error."""
         return (self.directory / f"{self.number}.err").read_text(encoding="utf-8")
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it ended because it had lost the lock, or could not know what became of its last step meanwhile."""
+        return self.process.exitcode == 1 and any(reason in self.error for reason in REASONS_TO_STOP)
 
     @property
     def told(self) -> dict[str, Any]:

@@ -45,8 +45,7 @@ def test_of_several_processes_one_works_and_when_it_is_frozen_another_one_goes_o
         sync_crowds.wait_for(others)
         sync_crowds.thaw(holder)
         sync_crowds.wait_for([holder])
-    assert holder.process.exitcode == 1
-    assert "The lock of the schema is lost" in holder.error
+    assert holder.was_stopped, holder.error
     assert [comer.process.exitcode for comer in others] == [0, 0]
     assert [comer.worked for comer in others].count(True) == 1
     witness.require_whole()
