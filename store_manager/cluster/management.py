@@ -286,7 +286,9 @@ def _listener(told: queue.SimpleQueue[Step | None]) -> Any:
                 source, message = str(notification.getSource()), str(notification.getMessage())
                 told.put(Step(source, Event(event), done, total, message))
 
-    return jpype.JProxy("javax.management.NotificationListener", inst=Listener())
+    kind = "javax.management.NotificationListener"
+    # One object for Java, so that what was added can be removed.
+    return jpype.JObject(jpype.JProxy(kind, inst=Listener()), jpype.JClass(kind))
 
 
 @contextmanager
