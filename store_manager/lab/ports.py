@@ -37,7 +37,10 @@ def refuse_taken(address: str, port: int) -> None:
         # A process that was just killed holds its ports for a moment longer, and is no listener any more.
         if pid or time.monotonic() > deadline:
             holder = f"process {pid}" if pid else "another process"
-            raise LabError(f"{address}:{port} is in use by {holder}: end it, or choose another network for the lab.")
+            raise LabError(
+                f"{address}:{port} is in use by {holder}: end it (nodes of `store-manager lab up` may have another "
+                "network instead: --network)."
+            )
         time.sleep(POLL_S)
 
 
