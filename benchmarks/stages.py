@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from rich import box
 from rich.table import Table
 
 from store_manager.database.connections import open_database
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 NETWORK = "127.0.10"
 LAB = Path(__file__).parent.parent / ".lab"
-WIDTH = 120
+WIDTH = 140
 """How wide tables are, whatever they are printed to."""
 
 
@@ -61,8 +62,8 @@ def prepare(made: Cluster) -> Settings:
 
 
 def table(*headings: str) -> Table:
-    """Return an empty table of figures."""
-    made = Table(box=None, pad_edge=False)
+    """Return an empty table of figures, which is printed as Markdown has it."""
+    made = Table(box=box.MARKDOWN)
     for heading in headings:
         made.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
     return made
