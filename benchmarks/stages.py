@@ -18,6 +18,7 @@ import psutil
 from rich import box
 from rich.table import Table
 
+from store_manager import logs
 from store_manager.database.connections import open_database
 from store_manager.lab.clusters import Cluster
 from store_manager.schema.syncs import sync
@@ -47,6 +48,7 @@ def cluster(name: str, nodes: int) -> Iterator[Cluster]:
 
 def prepare(made: Cluster) -> Settings:
     """Make a keyspace of its own on a cluster that is up, and return the settings to use it."""
+    logs.configure("WARNING", "console")  # what is shown are the figures
     settings = replace(
         Settings(),
         cassandra_hosts=tuple(made.addresses),
