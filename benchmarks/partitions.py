@@ -67,7 +67,7 @@ def _traced(database: Database) -> Iterator[list[Any]]:
             return getattr(raw, name)
 
         def execute_async(self, query: Any, **how: Any) -> Any:
-            futures.append(raw.execute_async(query, trace=True, **how))
+            futures.append(raw.execute_async(query, **how | {"trace": True}))
             return futures[-1]
 
     database.session.raw = TracedSession()

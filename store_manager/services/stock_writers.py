@@ -45,6 +45,10 @@ MOST_TOGETHER = 32
 THREADS = 64
 """How many products this process can write at the same time."""
 
+GATHER_S = 0.001
+MOST_GATHERS = 4
+"""How long, and how many times at most, a writer lets those come back whom it has just answered, while others wait."""
+
 SHORTEST_BATCH_S = 2.0
 """How long a batch may at least try, even if its callers are about to give up: an answer lost is work for later."""
 
@@ -144,6 +148,24 @@ class StockWriters:
         # frozen in between, and wakes up when recovery has decided otherwise, must not find itself with time anew.
         while together := self._take(product_id, begun_s := time.monotonic()):
             head = self._serve(product_id, together, head, _end_s(together, begun_s))
+            self._gather(product_id, len(together))
+
+    def _gather(self, product_id: UUID, answered: int) -> None:
+        """Let those who were just answered come back before the next batch begins, if others wait for it.
+
+        Otherwise the callers of a hot product part into two halves that take turns for ever: each batch carries half of
+        them, and each caller waits for the others' batch as well as for its own.
+        """
+        queue = self._queues[product_id]  # only its own writer takes it away
+        waiting = len(queue)
+        everybody = min(waiting + answered, MOST_TOGETHER)
+        for _ in range(MOST_GATHERS):
+            if not 0 < waiting < everybody:
+                return
+            time.sleep(GATHER_S)
+            before, waiting = waiting, len(queue)
+            if waiting == before:
+                return  # they have something else to do
 
     def _take(self, product_id: UUID, now_s: float) -> list[_Waiting]:
         """Take the next operations off the queue; the writer ends, under the lock, once there are none."""

@@ -20,8 +20,8 @@ from store_manager.services.rules import Operation, Verb
 from store_manager.services.stock_writers import StockWriters, await_done
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
-    from threading import Event
 
     from store_manager.models import Stock
     from store_manager.models.stocks import StockMovement
@@ -34,7 +34,7 @@ class Rows:
     def __init__(self) -> None:
         self.head: Stock | None = None
         self.batches: list[int] = []
-        self.gate: Event | None = None
+        self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.unreadable: Exception | None = None
         self.movements: dict[int, StockMovement] = {}
@@ -96,6 +96,48 @@ def test_those_who_wait_together_are_carried_by_one_batch(rows: Rows) -> None:
     assert versions == list(range(1, 71))
     assert max(rows.batches) == stock_writers.MOST_TOGETHER
     assert len(rows.batches) <= 4
+
+
+class Pauses:
+    """What a writer does while it pauses: the first time what is given, then nothing; nobody else's pauses change."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.first: Callable[[], object] = lambda: None
+        self._sleep = time.sleep
+        monkeypatch.setattr(time, "sleep", self.pause)
+
+    def pause(self, seconds: float) -> None:
+        if not threading.current_thread().name.startswith("stock-writer"):
+            self._sleep(seconds)
+            return
+        self.count += 1
+        if self.count == 1:
+            self.first()
+
+
+def test_who_was_just_answered_comes_along_with_those_who_wait(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses, writers, product_id = Pauses(monkeypatch), StockWriters(), uuid4()
+    come_back: list[Future[Done]] = []
+    pauses.first = lambda: come_back.append(count(writers, product_id))
+    rows.gate = threading.Event()
+    first = count(writers, product_id)
+    while not first.running():
+        time.sleep(0.001)
+    waiting = [count(writers, product_id) for _ in range(2)]
+    rows.gate.set()
+    for future in (first, *waiting):
+        await_done(future)
+    await_done(come_back[0])
+    assert rows.batches == [1, 3]
+
+
+@pytest.mark.usefixtures("rows")
+def test_nobody_is_waited_for_when_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses, writers, product_id = Pauses(monkeypatch), StockWriters(), uuid4()
+    for number in range(5):
+        await_done(count(writers, product_id, number))
+    assert pauses.count == 0
 
 
 def test_an_error_reaches_everybody_who_waits_and_the_next_one_is_served(rows: Rows) -> None:
