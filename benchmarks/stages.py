@@ -36,7 +36,7 @@ WIDTH = 140
 @contextmanager
 def cluster(name: str, nodes: int) -> Iterator[Cluster]:
     """Bring up a cluster without a past, and leave nothing of it."""
-    made = Cluster(LAB, nodes, name=name, network=NETWORK, owned=True)
+    made = Cluster(LAB, nodes, name=name, network=NETWORK, owned=True, thorough=True)
     made.destroy()
     made.up()
     try:

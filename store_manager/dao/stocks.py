@@ -124,8 +124,7 @@ def commit(before: Stock | None, after: Stock, changes: list[Change], leaving: L
         # Built anew for each attempt: a BatchQuery numbers its placeholders when it is executed.
         with BatchQuery(batch_type=BatchType.Unlogged) as batch:
             _write_head(batch, before, after)
-            for change in changes:
-                _write_change(batch, change, batch_id)
+            _write_changes(batch, changes, batch_id)
             if leaving is not None:
                 _take_out(batch, after.product_id, leaving)
 
@@ -146,17 +145,22 @@ def _write_head(batch: BatchQuery, before: Stock | None, after: Stock) -> None:
         )
 
 
-def _write_change(batch: BatchQuery, change: Change, batch_id: UUID) -> None:
-    operation = change.operation
-    if operation is not None and change.operation_before is None:
-        life_s = DONE_LIFE_S if operation.operation_state == DONE else None
-        StockOperation.objects.batch(batch).ttl(life_s).if_not_exists().create(**dict(operation))
-    elif operation is not None:
-        held = _operation(operation.product_id, operation.operation_id)
-        held.iff(operation_state=change.operation_before).batch(batch).update(
-            operation_state=operation.operation_state, changed_at=operation.changed_at
-        )
-    StockMovement.objects.batch(batch).create(**dict(change.movement) | {"batch_id": batch_id})
+def _write_changes(batch: BatchQuery, changes: list[Change], batch_id: UUID) -> None:
+    movements = StockMovement.objects.batch(batch)  # once for all: to copy a queryset takes longer than to write a row
+    new_operations = StockOperation.objects.batch(batch).if_not_exists()
+    for change in changes:
+        if change.operation is not None:
+            _write_operation(batch, new_operations, change.operation, change.operation_before)
+        movements.create(**dict(change.movement) | {"batch_id": batch_id})
+
+
+def _write_operation(batch: BatchQuery, new: ModelQuerySet, operation: StockOperation, before: str | None) -> None:
+    if before is None:
+        lasting = new.ttl(DONE_LIFE_S) if operation.operation_state == DONE else new
+        lasting.create(**dict(operation))
+    else:
+        held = _operation(operation.product_id, operation.operation_id).iff(operation_state=before)
+        held.batch(batch).update(operation_state=operation.operation_state, changed_at=operation.changed_at)
 
 
 def _take_out(batch: BatchQuery, product_id: UUID, leaving: Leaving) -> None:
@@ -228,9 +232,10 @@ def copy_to_ledger(stock: Stock, movements: list[StockMovement]) -> Leaving:
 
 def _copy(span: int, movements: list[StockMovement]) -> None:
     with BatchQuery(batch_type=BatchType.Unlogged) as batch:
+        ledger = LedgerMovement.objects.batch(batch)
         for row in movements:
             values = {name: value for name, value in dict(row).items() if name != "kind"}
-            LedgerMovement.objects.batch(batch).create(span=span, **values)
+            ledger.create(span=span, **values)
 
 
 def rehearse() -> None:

@@ -77,7 +77,7 @@ class Cluster:
     """One to nine nodes under `home/name`; the clusters of a home share its jars.
 
     `node_count` nodes found it; those that have joined since belong to it as well. `owned` nodes die with the process
-    that brought the cluster up, however it ends; the others outlive it.
+    that brought the cluster up, however it ends; the others outlive it. `thorough` ones start slowly and run for long.
     """
 
     home: Path
@@ -87,6 +87,7 @@ class Cluster:
     heap_mb: int = HEAP_MB
     owned: bool = False
     jar_directory: Path | None = None
+    thorough: bool = False
 
     def __post_init__(self) -> None:
         """Check the number of nodes and their network; nothing is started or written yet."""
@@ -280,7 +281,8 @@ class Cluster:
         return self.directory / "cluster.json"
 
     def _first_nodes(self) -> list[Node]:
-        return nodes.first_nodes(self.directory, self.node_count, self.network, self.name, self.heap_mb)
+        shape = (self.directory, self.node_count, self.network, self.name, self.heap_mb)
+        return nodes.first_nodes(*shape, thorough=self.thorough)
 
     def _joined_tokens(self) -> list[int]:
         if not self._shape_path.exists():

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from store_manager.lab.faults import LabError
+from store_manager.lab.clusters import Cluster
 from store_manager.lab.nodes import SHORTCUTS, Node, first_nodes, joining_node
 from store_manager.rings import RING_SIZE
 
@@ -57,6 +58,13 @@ def test_first_nodes_take_shortcuts_and_do_not_stream(tmp_path: Path) -> None:
     node = _nodes(tmp_path)[0]
     assert _settings(node)["auto_bootstrap"] is False
     assert set(SHORTCUTS) <= set(node.command(Path("/java"), JARS))
+
+
+def test_only_nodes_that_run_for_long_compile_thoroughly(tmp_path: Path) -> None:
+    quick = _nodes(tmp_path)[0]
+    thorough = Cluster(tmp_path, 1, thorough=True).nodes[0]
+    differing = set(quick.command(Path("/java"), JARS)) - set(thorough.command(Path("/java"), JARS))
+    assert "-XX:TieredStopAtLevel=1" in differing
 
 
 def test_a_joining_node_streams_its_part_and_takes_no_shortcut(tmp_path: Path) -> None:
