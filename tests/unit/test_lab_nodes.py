@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from store_manager.lab.faults import LabError
 from store_manager.lab.clusters import Cluster
+from store_manager.lab.faults import LabError
 from store_manager.lab.nodes import SHORTCUTS, Node, first_nodes, joining_node
 from store_manager.rings import RING_SIZE
 
