@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from benchmarks.counts import Counts
 from benchmarks.ways import PLENTY, WAYS, sale, sell, try_once
-from store_manager import dao, logs
+from store_manager import dao, logs, memory
 from store_manager.database import connections, deadlines
 from store_manager.errors import Contended
 from store_manager.services.rules import Operation, Verb
@@ -104,6 +104,7 @@ def _connect(settings: Settings) -> None:
     logs.configure("CRITICAL", "console")
     COUNTS.watch(connections.connect(settings))
     connections.prepare_all(dao.REHEARSALS)
+    memory.settle()
 
 
 def _sell_for(way: str, product_id: UUID, buyers: int, seconds: float, start: Barrier) -> Measured:

@@ -27,7 +27,7 @@ from benchmarks.bars import Bar, quantile
 from benchmarks.bars import show as show_bars
 from benchmarks.crowds import Crowd, hand_over
 from benchmarks.ways import PLENTY, sale
-from store_manager import dao, logs
+from store_manager import dao, logs, memory
 from store_manager.dao import stocks
 from store_manager.database import connections
 from store_manager.services.findings import Patience
@@ -249,10 +249,11 @@ def main() -> None:
     options = parser.parse_args()
     console.print(stages.describe())
     logs.configure("CRITICAL", "console")
-    with stages.cluster("million-sales", 3) as cluster:
+    with stages.cluster("million-sales", 3, thorough=True) as cluster:
         settings = stages.prepare(cluster)
         database = connections.connect(settings)
         connections.prepare_all(dao.REHEARSALS)
+        memory.settle()
         with Progress(console=console) as progress:
             shop = Shop(cluster, database, StockWriters())
             tenths, findings = run(shop, options.sales, options.buyers, options.samples, progress)

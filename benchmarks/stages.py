@@ -34,9 +34,9 @@ WIDTH = 140
 
 
 @contextmanager
-def cluster(name: str, nodes: int) -> Iterator[Cluster]:
-    """Bring up a cluster without a past, and leave nothing of it."""
-    made = Cluster(LAB, nodes, name=name, network=NETWORK, owned=True, thorough=True)
+def cluster(name: str, nodes: int, *, thorough: bool = False) -> Iterator[Cluster]:
+    """Bring up a cluster without a past, and leave nothing of it; a `thorough` one gets quick after some minutes."""
+    made = Cluster(LAB, nodes, name=name, network=NETWORK, owned=True, thorough=thorough)
     made.destroy()
     made.up()
     try:

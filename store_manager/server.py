@@ -24,7 +24,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from store_manager import logs
+from store_manager import logs, memory
 from store_manager.app import create_app, require_schema
 from store_manager.errors import StoreError
 
@@ -134,7 +134,9 @@ def _load(settings: Settings) -> Flask:
     logs.configure(settings.log_level, settings.log_format)
     _hear_signals()
     threading.Thread(target=_follow_parent, args=(settings,), name="follow-parent", daemon=True).start()
-    return create_app(settings)
+    app = create_app(settings)
+    memory.settle()
+    return app
 
 
 def _hear_signals() -> None:

@@ -47,7 +47,7 @@ THREADS = 64
 
 GATHER_S = 0.001
 MOST_GATHERS = 4
-"""How long, and how many times at most, a writer lets those come back whom it has just answered, while others wait."""
+"""How long, and how many times at most, a writer lets those come back whom it has just answered."""
 
 SHORTEST_BATCH_S = 2.0
 """How long a batch may at least try, even if its callers are about to give up: an answer lost is work for later."""
@@ -151,21 +151,19 @@ class StockWriters:
             self._gather(product_id, len(together))
 
     def _gather(self, product_id: UUID, answered: int) -> None:
-        """Let those who were just answered come back before the next batch begins, if others wait for it.
+        """Let those who were just answered come back before the next batch begins, unless one was alone.
 
-        Otherwise the callers of a hot product part into two halves that take turns for ever: each batch carries half of
+        Otherwise the callers of a hot product part into halves that take turns for ever: each batch carries a part of
         them, and each caller waits for the others' batch as well as for its own.
         """
         queue = self._queues[product_id]  # only its own writer takes it away
         waiting = len(queue)
         everybody = min(waiting + answered, MOST_TOGETHER)
-        for _ in range(MOST_GATHERS):
-            if not 0 < waiting < everybody:
-                return
+        gathers = MOST_GATHERS if everybody > 1 else 0
+        while gathers and waiting < everybody:
             time.sleep(GATHER_S)
             before, waiting = waiting, len(queue)
-            if waiting == before:
-                return  # they have something else to do
+            gathers = gathers - 1 if waiting > before else 0  # those who have something else to do are not waited for
 
     def _take(self, product_id: UUID, now_s: float) -> list[_Waiting]:
         """Take the next operations off the queue; the writer ends, under the lock, once there are none."""
