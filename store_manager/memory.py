@@ -8,8 +8,8 @@ import gc
 def settle() -> None:
     """Let the garbage collector pass over all that was loaded so far; to be called once, when a process is set up.
 
-    Modules, classes and Swagger's documents stay as long as the process. Measured: a full collection that looks through
-    them stops every thread for 20 to 30 ms, once a second under load, and was most of what the slowest sales waited for.
+    Modules, classes and Swagger documents stay as long as the process. Measured: a full collection that looks at
+    all of them stops every thread for 20 to 30 ms, once a second under load; the slowest sales waited for it.
     """
     gc.collect()
     gc.freeze()
