@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cassandra.metadata import Murmur3Token
 
-from store_manager.database.pages import RING
+from store_manager.rings import shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,11 +84,11 @@ def read_ring(raw: Any, keyspace: str) -> Ring:
     metadata = raw.cluster.metadata
     owners = dict(metadata.token_map.token_to_host_owner) if metadata.token_map else {}
     tokens: dict[str, list[int]] = {}
-    for token, host in owners.items():
+    for token, host in sorted(owners.items()):
         tokens.setdefault(str(host.address), []).append(int(token.value))
-    owned = share({token: address for address, some in tokens.items() for token in some})
+    owned = shares(tokens)
     members = [
-        _describe(host, sorted(tokens.get(str(host.address), ())), owned.get(str(host.address), 0.0))
+        _describe(host, tokens.get(str(host.address), []), owned.get(str(host.address), 0.0))
         for host in metadata.all_hosts()
     ]
     return Ring(keyspace, tuple(sorted(members, key=_by_place)), tuple(_find_ranges(metadata, owners, keyspace)))
@@ -109,16 +109,6 @@ def _describe(host: Any, tokens: list[int], owns: float) -> Member:
         tokens=tuple(tokens),
         owns=owns,
     )
-
-
-def share(owners: Mapping[int, str]) -> dict[str, float]:
-    """Return each owner's part of the ring, from 0 to 1: a token owns what precedes it."""
-    ring = sorted(owners)
-    owned: dict[str, float] = {}
-    for position, token in enumerate(ring):
-        span = (token - ring[position - 1]) % RING or RING
-        owned[owners[token]] = owned.get(owners[token], 0.0) + span / RING
-    return owned
 
 
 def _find_ranges(metadata: Any, owners: Mapping[Any, Any], keyspace: str) -> Iterable[Range]:

@@ -209,3 +209,21 @@ def test_a_range_of_rows_is_deleted_by_one_statement() -> None:
     [(shape, bound)] = batch.sent()
     assert shape == 'DELETE FROM ks.stocks WHERE "product_id" = ? AND "kind" = ? AND "sequence" <= ?'
     assert bound == [product_id, 2, 5]
+
+
+def test_querysets_that_go_on_from_one_another_share_nothing_that_changes() -> None:
+    here, there = uuid4(), uuid4()
+    shelf = Shelf.objects(shelf_id=here)
+    first, second = shelf.filter(place=1), shelf.filter(place=2).order_by("-place").limit(5)
+
+    with Recorder() as batch:
+        first.iff(name="a").batch(batch).update(name="b")
+        second.batch(batch).update(name="c")
+        Shelf.objects(shelf_id=there).filter(place=1).iff(name="d").batch(batch).update(name="e")
+        sent = batch.sent()
+        batch.queries.clear()
+
+    assert [values for _, values in sent] == [["b", here, 1, "a"], ["c", here, 2], ["e", there, 1, "d"]]
+    assert str(shelf).endswith('WHERE "shelf_id" = %(0)s')
+    assert "ORDER BY" in str(second)
+    assert "ORDER BY" not in str(first)

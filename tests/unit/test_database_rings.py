@@ -11,7 +11,7 @@ from cassandra.metadata import KeyspaceMetadata, Metadata, Murmur3Token
 from cassandra.policies import SimpleConvictionPolicy
 from cassandra.pool import Host
 
-from store_manager.database.rings import Member, Range, Ring, read_ring, share
+from store_manager.database.rings import Member, Range, Ring, read_ring
 
 FIRST, THIRD = -(2**63), 2**64 // 3
 KEY = UUID("0f8fad5b-d9cb-469f-a165-70867728950e").bytes
@@ -60,14 +60,6 @@ def test_a_key_has_the_token_that_cassandra_gives_it() -> None:
 
 def test_before_the_tokens_are_known_nobody_holds_a_key() -> None:
     assert Ring("store", (), ()).locate(KEY).replicas == ()
-
-
-def test_a_token_owns_what_precedes_it_and_all_owns_add_up_to_the_whole_ring() -> None:
-    owned = share({FIRST: "a", FIRST + THIRD: "b", FIRST + 2 * THIRD: "c"})
-
-    assert {name: round(part, 9) for name, part in owned.items()} == dict.fromkeys("abc", round(1 / 3, 9))
-    assert share({17: "alone"}) == {"alone": 1.0}
-    assert sum(share({-5: "a", 0: "b", 7: "a", 2**62: "c"}).values()) == pytest.approx(1)
 
 
 def member(address: str, internode_address: str) -> Member:

@@ -12,6 +12,7 @@ def test_a_token_owns_what_precedes_it() -> None:
     assert shares({ONE: (-(2**63),), TWO: (-(2**63) + quarter,)}) == {ONE: 0.75, TWO: 0.25}
     assert shares({ONE: (5,)}) == {ONE: 1.0}
     assert shares({ONE: ()}) == {ONE: 0.0}
+    assert sum(shares({ONE: (-5, 7), TWO: (0, 2**62)}).values()) == 1.0
 
 
 def test_the_widest_range_is_halved() -> None:
