@@ -195,6 +195,14 @@ def test_saving_what_did_not_change_sends_nothing() -> None:
     assert batch.sent() == []
 
 
+def test_a_collection_that_was_changed_in_place_is_saved() -> None:
+    batch, shelf = Recorder(), make_saved(tags={"a": datetime(2026, 1, 1)})  # noqa: DTZ001
+    shelf.tags["b"] = datetime(2026, 1, 2)  # noqa: DTZ001
+    shelf.batch(batch).save()
+    [(_, bound)] = batch.sent()
+    assert list(bound[0]) == ["a", "b"]
+
+
 def test_an_instance_is_deleted_by_its_whole_key() -> None:
     batch = Recorder()
     make_saved(name="top").batch(batch).delete()
