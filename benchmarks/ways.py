@@ -16,7 +16,7 @@ from collections import defaultdict
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from store_manager.dao import conditional, stocks
 from store_manager.errors import Contended
@@ -122,8 +122,9 @@ WAYS: dict[str, Callable[[], Writers]] = {
 
 
 def sale() -> Operation:
-    """Return the reservation of one unit for an order of its own."""
-    return Operation(Verb.RESERVE, uuid4(), 1, order_id=uuid4())
+    """Return the reservation of one unit for an order of its own; its id is a hash, as the store's are."""
+    order_id = uuid4()
+    return Operation(Verb.RESERVE, uuid5(order_id, "sale"), 1, order_id=order_id)
 
 
 def sell(writers: Writers, product_id: UUID) -> None:
