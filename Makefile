@@ -47,7 +47,7 @@ schema-drill: $(INSTALLED)  ## Change the schema by twenty at once, among faults
 	@$(BIN)/python -m benchmarks.schema_drill $(ARGS)
 
 .PHONY: drill
-drill: $(INSTALLED)  ## Practise what operators do: repair, restore, let a node join (DRILLS=restore for one)
+drill: $(INSTALLED)  ## Practise what operators and learners do: repair, restore, join, labs (DRILLS=restore for one)
 	@$(BIN)/python -m pytest $(ARGS) $(DRILLS:%=tests/drills/drill_%.py)
 
 .PHONY: lint

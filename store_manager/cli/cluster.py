@@ -45,8 +45,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 def cluster() -> None:
     """Show how every node of the cluster is, and keep it in order.
 
-    Which cluster, the settings CASSANDRA_… say (see `store-manager settings`). `repair`, `healing`, `cleanup` and
-    `snapshot` speak to the nodes' management interface (JMX, the settings CASSANDRA_JMX_…), by Java.
+    Which cluster, the settings CASSANDRA_… say (see `store-manager settings`). `repair`, `healing`, `handoff`,
+    `cleanup` and `snapshot` speak to the nodes' management interface (JMX, the settings CASSANDRA_JMX_…), by Java.
     """
 
 
@@ -122,6 +122,19 @@ def healing(*, as_json: bool) -> None:
         numbers = (one.hints_stored, one.hints_replayed, one.hints_failed, one.read_repairs)
         table.add_row(address, *map("{:,}".format, numbers))
     out.print(table)
+
+
+@cluster.command()
+@click.argument("wanted", metavar="on|off", type=click.Choice(["on", "off"]))
+def handoff(wanted: str) -> None:
+    """Let the nodes that answer keep hints for one that is away, or not; each forgets this when it restarts.
+
+    Without hints only a read or a repair brings a node what it has missed.
+    """
+    with _connected() as (database, own), _managed(database, own, everyone=False) as nodes:
+        for node, one in nodes:
+            one.keep_hints(wanted=wanted == "on")
+            out.print(f"{node.address}: hinted handoff {wanted}")
 
 
 @cluster.command()

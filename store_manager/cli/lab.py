@@ -180,9 +180,24 @@ def down(place: _Place, *, remove: bool) -> None:
         cluster.destroy()
 
 
+@lab.command("settings")
+@click.pass_obj
+def print_settings(place: _Place) -> None:
+    """Print the settings that reach the nodes, for a shell: `eval "$(store-manager lab settings)"`."""
+    for setting in _settings_of(place.load()):
+        click.echo(f"export {setting}")
+
+
 def _print_settings(cluster: Cluster) -> None:
-    console.print(f"CASSANDRA_HOSTS={','.join(cluster.addresses)}")
-    console.print(f"CASSANDRA_JMX_HOSTS={','.join(cluster.management_hosts)}")
+    for setting in _settings_of(cluster):
+        console.print(setting)
+
+
+def _settings_of(cluster: Cluster) -> tuple[str, str]:
+    return (
+        f"CASSANDRA_HOSTS={','.join(cluster.addresses)}",
+        f"CASSANDRA_JMX_HOSTS={','.join(cluster.management_hosts)}",
+    )
 
 
 def _end_with_what_starts() -> None:

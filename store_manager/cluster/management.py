@@ -29,6 +29,7 @@ PATIENT_TIMEOUT_S = 24 * 3600
 """How long a call may take that answers when its work is over, as a cleanup does."""
 
 STORAGE = "org.apache.cassandra.db:type=StorageService"
+PROXY = "org.apache.cassandra.db:type=StorageProxy"
 METRICS = "org.apache.cassandra.metrics"
 POLL_S = 1.0
 LOSSES = {"jmx.remote.connection.notifs.lost", "jmx.remote.connection.failed", "jmx.remote.connection.closed"}
@@ -137,6 +138,13 @@ class Management:
     def take_snapshot(self, name: str, keyspaces: Sequence[str]) -> None:
         """Keep the data of keyspaces as they are now, under this name, in the node's own data directories."""
         self._call(STORAGE, "takeSnapshot", (name, "String"), ({}, "Map"), (list(keyspaces), "String[]"))
+
+    def keep_hints(self, *, wanted: bool) -> None:
+        """Let the node keep what it could not deliver for nodes that are away, or not, until it restarts."""
+        value = _java("java.lang.Boolean")(wanted)
+        with _explained(self.endpoint):
+            attribute = _java("javax.management.Attribute")("HintedHandoffEnabled", value)
+            self._beans.setAttribute(_java("javax.management.ObjectName")(PROXY), attribute)
 
     def count(self, kind: str, name: str) -> int:
         """Return one of the node's own counters since its start, 0 if it has not counted anything yet."""

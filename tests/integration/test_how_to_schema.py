@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from documents import read_blocks
 
 from store_manager.database.connections import Database, open_database
 from store_manager.settings import Settings, write_value
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "deploy-a-schema-change.md"
-BLOCK = re.compile(r"^( *)```(sh|python)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 ABOVE = '    created_at = shown(columns.DateTime(), "When it was created, UTC")\n'
 LAST_OF_MODELS = "    UserListingDirectory,\n)\n"
 PRODUCTS = 5
@@ -78,7 +77,7 @@ def cluster(reader: Reader) -> Iterator[Database]:
 
 def test_whoever_follows_the_page_adds_a_column_moves_its_rows_and_drops_it(reader: Reader, cluster: Database) -> None:
     reader.run("store-manager schema sync")
-    blocks = read_blocks()
+    blocks = read_blocks(PAGE)
     line, model, migration = (text for kind, text in blocks if kind == "python")
     told: list[str] = []
     for kind, text in blocks:
@@ -108,12 +107,6 @@ def test_whoever_follows_the_page_adds_a_column_moves_its_rows_and_drops_it(read
         not in cluster.cluster.metadata.keyspaces[reader.settings.cassandra_keyspace].tables["products"].columns
     )
     assert "drop column products.weight_g" in reader.run("store-manager schema history")
-
-
-def read_blocks() -> list[tuple[str, str]]:
-    """Return the page's blocks, each with its kind, as they read without what indents them in a list."""
-    found = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    return [(kind, re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)) for indent, kind, text in found]
 
 
 def weigh(cluster: Database, settings: Settings) -> None:

@@ -82,7 +82,11 @@ def test_every_file_that_a_document_names_exists(document: Path) -> None:
 
 def test_every_document_is_in_the_index() -> None:
     documents = {str(path.relative_to(DOCS)) for path in DOCUMENTS if DOCS in path.parents} - {"README.md"}
-    assert documents <= set(LINK.findall(read("docs/README.md")))
+    labs = {name for name in documents if re.match(r"labs/../[1-9]", name)}
+    assert documents - labs <= set(LINK.findall(read("docs/README.md")))
+    for language in ("en", "fr"):
+        index = set(LINK.findall(read(f"docs/labs/{language}/README.md")))
+        assert {Path(name).name for name in labs if Path(name).parent.name == language} <= index
 
 
 def test_every_decision_is_in_the_architecture_documents() -> None:

@@ -1,0 +1,109 @@
+"""The labs, worked through to the letter: every command of their pages is run, and prints what the pages say."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from documents import find_unsaid, read_blocks
+
+from store_manager.lab import cuts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from documents import Block
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs" / "labs" / "en").glob("[1-9]*.md"))
+ENDED = "-- the block has ended --"
+OPEN_S, STEP_S = 180, 240
+RUN = "from store_manager.cli import main; main()"
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What the learner's second terminal has in its environment, while the first one runs the store."""
+    home = tmp_path_factory.mktemp("labs")
+    (home / "jars").symlink_to(ROOT / ".lab" / "jars")
+    port, other_port = free_ports(2)
+    own = os.environ | {"LAB_HOME": str(home), "HTTP_PORT": str(port)}
+    own.pop("CASSANDRA_HOSTS", None)
+    store = f"http://127.0.0.1:{port}"
+    log = (home / "store.log").open("w", encoding="utf-8")
+    running = subprocess.Popen(
+        [sys.executable, "-c", RUN, "run", "--nodes", "3"], cwd=ROOT, env=own, stdout=log, stderr=subprocess.STDOUT
+    )
+    try:
+        wait_until_open(store, running, home / "store.log")
+        yield own | {"store": store, "other_port": str(other_port)}
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(60)
+        log.close()
+    removed = subprocess.run(
+        [sys.executable, "-c", RUN, "reset", "--yes"], cwd=ROOT, env=own, check=True, capture_output=True, text=True
+    )
+    assert removed.stdout.startswith("Removed ")
+    assert [path.name for path in home.iterdir() if path.is_dir() and not path.is_symlink()] == []
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_until_open(store: str, running: subprocess.Popen[bytes], log: Path) -> None:
+    end_s = time.monotonic() + OPEN_S
+    while True:
+        try:
+            urllib.request.urlopen(f"{store}/readyz", timeout=2).close()
+        except OSError:
+            told = log.read_text(encoding="utf-8")
+            assert running.poll() is None, told
+            assert time.monotonic() < end_s, told
+            time.sleep(0.5)
+        else:
+            return
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_whoever_works_through_a_lab_sees_what_its_page_says(page: Path, terminal: dict[str, str]) -> None:
+    if "split-brain" in page.stem and (lack := cuts.lacks()):
+        pytest.skip(f"a cluster can't be cut in two here: {lack}")
+    blocks = read_blocks(page)
+    steps = [block for block in blocks if block.kind == "sh"]
+    told = work_through(steps, terminal)
+    for number, step in enumerate(steps):
+        following = blocks[blocks.index(step) + 1 :][:1]
+        if following and following[0].kind == "text":
+            unsaid = find_unsaid(following[0].text, told[number])
+            assert unsaid is None, f"{step.text}\nprinted\n{told[number]}\nwithout\n{unsaid}"
+
+
+def work_through(steps: list[Block], terminal: dict[str, str]) -> list[str]:
+    """Type all blocks into one shell, and return what each of them printed."""
+    typed = "".join(f"{step.text}\necho '{ENDED}'\n" for step in steps)
+    ran = subprocess.run(
+        ["bash", "-eu", "-o", "pipefail", "-c", f". docs/labs/prepare.sh\n{typed}"],
+        cwd=ROOT,
+        env=terminal,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=STEP_S,
+    )
+    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
+    return ran.stdout.split(f"{ENDED}\n")
