@@ -159,6 +159,15 @@ def _was_joined(cluster: Cluster, *tokens: int) -> None:
     (cluster.directory / "cluster.json").write_text(json.dumps(shape | {"joined": tokens}), encoding="utf-8")
 
 
+def test_a_shell_is_told_how_the_nodes_are_reached(cluster: Cluster) -> None:
+    _was_up(cluster)
+    told = CliRunner().invoke(main, ["lab", "--home", str(cluster.home), "settings"])
+    assert told.stdout.splitlines() == [
+        f"export CASSANDRA_HOSTS={','.join(cluster.addresses)}",
+        f"export CASSANDRA_JMX_HOSTS={','.join(cluster.management_hosts)}",
+    ]
+
+
 def test_nodes_that_joined_belong_to_the_cluster_whoever_asks(cluster: Cluster) -> None:
     _was_up(cluster)
     _was_joined(cluster, 5, 7)
