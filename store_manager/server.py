@@ -1,4 +1,4 @@
-"""Serves the application over HTTP by granian: a main process that listens for signals, and workers that answer.
+"""Serves the application over HTTP(S) by granian: a main process that listens for signals, and workers that answer.
 
 Each worker is a process of its own that inherits nothing (spawned, not forked: threads and connections do not survive
 a fork) and connects to the database itself. What is answered stands in the controllers.
@@ -16,11 +16,12 @@ import threading
 import time
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -69,16 +70,10 @@ def serve(settings: Settings) -> None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="store-manager-metrics-"))
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         server = _make_server(settings, address)
-        server.on_startup(partial(log.info, "serving", url=f"{url_of(settings)}/"))
+        server.on_startup(partial(log.info, "serving", url=f"{settings.http_url}/"))
         server.on_startup(partial(_end_with_terminal, signal.getsignal(signal.SIGHUP)))
         server.serve(target_loader=partial(_load, settings), wrap_loader=False)
     log.info("stopped")
-
-
-def url_of(settings: Settings) -> str:
-    """Return where the service is found, without a slash at the end."""
-    host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
-    return f"http://{host}:{settings.http_port}"
 
 
 def _make_server(settings: Settings, address: str) -> Any:
@@ -91,6 +86,9 @@ def _make_server(settings: Settings, address: str) -> Any:
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
         workers=settings.http_workers,
         blocking_threads=settings.http_threads,
+        ssl_cert=Path(settings.http_tls_cert) if settings.http_tls_cert else None,
+        ssl_key=Path(settings.http_tls_key or settings.http_tls_cert) if settings.http_tls_cert else None,
+        ssl_protocol_min=SSLProtocols.tls12,
         respawn_failed_workers=True,
         workers_kill_timeout=int(settings.request_timeout_s) + GRACE_S,
         log_level=LogLevels.error,

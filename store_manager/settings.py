@@ -1,7 +1,8 @@
 """Every setting: its name, default, unit, meaning and what is allowed, each declared once.
 
-A setting comes from the environment, else from the file `.env` of the working directory, else from its default. The
-table in `docs/reference/settings.md` and the file `.env.sample` are made from here. Nothing here acts on a setting.
+A setting comes from the environment, else from the file `.env` of the working directory, else from its default; a
+secret may stand in a file that the setting `NAME_FILE` names. The table in `docs/reference/settings.md` and the file
+`.env.sample` are made from here. Nothing here acts on a setting.
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ class Setting:
     def name(self) -> str:
         """The name in the environment."""
         return self.attribute.upper()
+
+    @property
+    def file_name(self) -> str:
+        """The name in the environment of the file that a secret may stand in."""
+        return f"{self.name}_FILE"
 
     @property
     def default_text(self) -> str:
@@ -288,6 +294,10 @@ class Settings:
     )
     http_port: int = _declare(5000, "Port to listen on", _PORT)
     http_workers: int = _declare(1, "Processes that serve", _between(1, 64, int))
+    http_tls_cert: str = _declare(
+        "", "Certificate, and those above it, with which the API speaks HTTPS; empty: HTTP", _CERTIFICATES
+    )
+    http_tls_key: str = _declare("", "Key of that certificate; empty if it is in the same file", _FILE)
     http_threads: int = _declare(8, "Threads in each process", _between(1, 64, int))
     max_body_bytes: int = _declare(
         1_000_000, "Longest body of a request", _between(1_000, 100_000_000, int), unit="bytes"
@@ -342,6 +352,10 @@ class Settings:
             )
 
     def _check_tls(self) -> None:
+        if self.http_tls_key and not self.http_tls_cert:
+            raise SettingError("HTTP_TLS_KEY needs HTTP_TLS_CERT", setting="HTTP_TLS_CERT")
+        if self.http_tls_cert:
+            _check_key("HTTP_TLS", self.http_tls_cert, self.http_tls_key)
         if self.cassandra_tls_key and not self.cassandra_tls_cert:
             raise SettingError("CASSANDRA_TLS_KEY needs CASSANDRA_TLS_CERT", setting="CASSANDRA_TLS_CERT")
         if not self.cassandra_tls and (self.cassandra_tls_ca or self.cassandra_tls_cert):
@@ -351,19 +365,13 @@ class Settings:
                 setting="CASSANDRA_TLS",
             )
         if self.cassandra_tls_cert:
-            self._check_key()
+            _check_key("CASSANDRA_TLS", self.cassandra_tls_cert, self.cassandra_tls_key)
 
-    def _check_key(self) -> None:
-        context = ssl.create_default_context()
-        try:  # with a password, so that a key that is encrypted does not ask the terminal for one
-            context.load_cert_chain(self.cassandra_tls_cert, self.cassandra_tls_key or None, password="")
-        except OSError as error:
-            name = "CASSANDRA_TLS_KEY" if self.cassandra_tls_key else "CASSANDRA_TLS_CERT"
-            value = self.cassandra_tls_key or self.cassandra_tls_cert
-            raise SettingError(
-                f"{name} is {value!r}, which is not allowed: a PEM file with the key of the certificate, not encrypted",
-                setting=name,
-            ) from error
+    @property
+    def http_url(self) -> str:
+        """Where the service is found, without a slash at the end."""
+        host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
+        return f"{'https' if self.http_tls_cert else 'http'}://{host}:{self.http_port}"
 
     def warnings(self, nodes: int) -> list[str]:
         """Return sentences that say what a data centre of `nodes` nodes can't survive with these settings."""
@@ -384,6 +392,19 @@ class Settings:
         return found
 
 
+def _check_key(prefix: str, certificate: str, key: str) -> None:
+    context = ssl.create_default_context()
+    try:  # with a password, so that a key that is encrypted does not ask the terminal for one
+        context.load_cert_chain(certificate, key or None, password="")
+    except OSError as error:
+        name = f"{prefix}_KEY" if key else f"{prefix}_CERT"
+        raise SettingError(
+            f"{name} is {key or certificate!r}, which is not allowed: a PEM file with the key of the certificate, not "
+            "encrypted",
+            setting=name,
+        ) from error
+
+
 SAFE_REPLICATION_FACTOR = 3
 _FRAGILE = {
     1: "while a node is away, its rows can't be read or written, and if its disk is lost, they are lost",
@@ -402,8 +423,31 @@ def load(directory: Path | None = None, **defaults: str) -> Settings:
     SettingError says which one is wrong.
     """
     config = Config(_read_file((directory or Path.cwd()) / ".env"))
-    texts = {one: config(one.name, default="").strip() or defaults.get(one.attribute, "") for one in SETTINGS}
+    texts = {one: _find(one, config) or defaults.get(one.attribute, "") for one in SETTINGS}
     return Settings(**{one.attribute: one.parse(text) for one, text in texts.items()})
+
+
+def _find(one: Setting, config: Config) -> str:
+    """Return what is written of a setting; a secret may stand in a file of its own, as containers get it."""
+    text: str = config(one.name, default="").strip()
+    path = config(one.file_name, default="").strip() if one.secret else ""
+    if not path:
+        return text
+    if text:
+        raise SettingError(f"{one.name} and {one.file_name} are both given: keep one of them", setting=one.file_name)
+    try:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _refuse_file(one, path, "can be read as UTF-8 text") from error
+    if not found or "\n" in found:
+        raise _refuse_file(one, path, "holds the secret in one line, and nothing else")
+    return found
+
+
+def _refuse_file(one: Setting, path: str, needed: str) -> SettingError:
+    return SettingError(
+        f"{one.file_name} is {path!r}, which is not allowed: the path of a file that {needed}", setting=one.file_name
+    )
 
 
 def _read_file(path: Path) -> RepositoryEmpty:
@@ -417,20 +461,26 @@ def _read_file(path: Path) -> RepositoryEmpty:
 
 def describe_as_markdown() -> str:
     """Return the reference of all settings, as it stands in `docs/reference/settings.md`."""
-    rows = [
-        f"| `{one.name}` | {_code(one.default_text)} | {one.unit} | {one.meaning} | {one.kind.allowed} |"
-        for one in SETTINGS
-    ]
+    rows = []
+    for one in SETTINGS:
+        rows.append(f"| `{one.name}` | {_code(one.default_text)} | {one.unit} | {one.meaning} | {one.kind.allowed} |")
+        if one.secret:
+            rows.append(f"| `{one.file_name}` | empty |  | {_IN_A_FILE.format(one.name)} | {_ONE_LINE} |")
     return "\n".join([_INTRODUCTION, *rows, ""])
 
 
 def describe_as_env() -> str:
     """Return a `.env` file in which every setting has its default, as it stands in `.env.sample`."""
-    blocks = [
-        f"# {one.meaning}{f', in {one.unit}' if one.unit else ''}\n{one.name}={one.default_text}\n" for one in SETTINGS
-    ]
+    blocks = []
+    for one in SETTINGS:
+        blocks.append(f"# {one.meaning}{f', in {one.unit}' if one.unit else ''}\n{one.name}={one.default_text}\n")
+        if one.secret:
+            blocks.append(f"# {_IN_A_FILE.format(one.name)}\n{one.file_name}=\n")
     return "\n".join(["# Copy to .env and change what differs. Made by `store-manager settings --env`.\n", *blocks])
 
+
+_IN_A_FILE = "File with the value of {}, instead of that, as containers get their secrets"
+_ONE_LINE = "the path of a readable file of one line"
 
 _INTRODUCTION = """\
 # Settings

@@ -10,8 +10,6 @@ import signal
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from store_manager import dao, logs, server, settings
+from store_manager import dao, logs, readiness, server, settings
 from store_manager.database import connections
 from store_manager.lab import jars, owners
 from store_manager.lab.clusters import Cluster
@@ -136,16 +134,12 @@ def _prepare(own: Settings) -> None:
 
 def _announce(own: Settings) -> None:
     """Say where Swagger is as soon as the store answers."""
-    address = server.url_of(own)
     end_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < end_s:
-        try:
-            urllib.request.urlopen(f"{address}/readyz", timeout=POLL_S * 5).close()  # noqa: S310 - our own address
-        except (OSError, urllib.error.URLError):
-            time.sleep(POLL_S)
-        else:
-            console.print(f"The store is open: Swagger at [bold]{address}/[/bold]   (Ctrl-C stops it)")
+        if readiness.is_ready(own, POLL_S * 5):
+            console.print(f"The store is open: Swagger at [bold]{own.http_url}/[/bold]   (Ctrl-C stops it)")
             return
+        time.sleep(POLL_S)
 
 
 @click.command()

@@ -6,8 +6,10 @@ import http.client
 import json
 import os
 import select
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store_manager import readiness
 from store_manager.models import MODELS
 from store_manager.schema.syncs import sync
 from store_manager.settings import Settings, write_value
@@ -289,3 +292,34 @@ def test_a_service_that_can_not_know_its_schema_waits_for_the_database(settings:
     away = replace(settings, cassandra_hosts=(RELAY_HOST,))
     with service(away, schema_behind="refuse") as (_, port):
         until(lambda: get(port, "/readyz")[0] == 503)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_with_a_certificate_the_service_speaks_https_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    port = free_port()
+    process = start(settings, http_port=port, http_tls_cert=certificate, http_tls_key=key)
+    own = replace(settings, http_host=HOST, http_port=port, http_tls_cert=certificate, http_tls_key=key)
+    trusting = ssl.create_default_context(cafile=certificate)
+    try:
+        until(lambda: readiness.is_ready(own) or process.poll() is not None)
+        with urllib.request.urlopen(f"https://{HOST}:{port}/health", context=trusting) as response:
+            assert json.loads(response.read())["nodes"]
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            urllib.request.urlopen(f"https://{HOST}:{port}/health")
+        assert get(port, "/livez") == (0, None), "answered without a certificate"
+        assert not readiness.is_ready(replace(own, http_tls_cert=""))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=PATIENCE_S)[1].decode()
+    assert process.returncode == 0
+    assert f"https://{HOST}:{port}/" in told
+
+
+def make_certificate(directory: Path) -> tuple[str, str]:
+    """Make a certificate that signs itself, and its key."""
+    certificate, key = directory / "api.crt", directory / "api.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=store"]
+    command += ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(certificate), str(key)

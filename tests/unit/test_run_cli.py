@@ -11,10 +11,11 @@ from click.testing import CliRunner
 from store_manager import server
 from store_manager.cli import main
 from store_manager.lab import clusters, jars
-from store_manager.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from store_manager.settings import Settings
 
 
 @pytest.fixture
@@ -72,11 +73,6 @@ def test_the_own_cassandra_is_used_as_it_is_whatever_is_said_of_another_one(
     (own,) = used
     assert (own.cassandra_hosts, own.cassandra_replication_factor) == (("127.0.0.1", "127.0.0.2"), 2)
     assert (own.cassandra_tls, own.cassandra_username, own.cassandra_password) == (False, "", "")
-
-
-@pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "http://127.0.0.1:5000"), ("::1", "http://[::1]:5000")])
-def test_the_address_that_is_told_can_be_opened(host: str, url: str) -> None:
-    assert server.url_of(Settings(http_host=host)) == url
 
 
 def test_on_another_system_than_linux_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for one in SETTINGS:
         monkeypatch.delenv(one.name, raising=False)
+        monkeypatch.delenv(one.file_name, raising=False)
 
 
 def test_without_any_setting_the_defaults_are_in_force(tmp_path: Path) -> None:
@@ -110,6 +111,43 @@ def test_a_secret_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert "hunter2" not in text
 
 
+def test_a_secret_may_stand_in_a_file_whose_last_line_break_is_not_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("hunter2\n", encoding="utf-8")
+    monkeypatch.setenv("CASSANDRA_USERNAME", "store")
+    monkeypatch.setenv("CASSANDRA_PASSWORD_FILE", str(tmp_path / "password"))
+    assert load(tmp_path).cassandra_password == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("content", "needed"),
+    [
+        (None, "can be read"),
+        (b"", "holds the secret in one line"),
+        (b"hunter2\nand more\n", "holds the secret in one line"),
+        (b"hunter2\xe9", "can be read as UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_named_and_its_content_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, needed: str
+) -> None:
+    if content is not None:
+        (tmp_path / "password").write_bytes(content)
+    monkeypatch.setenv("CASSANDRA_JMX_PASSWORD_FILE", str(tmp_path / "password"))
+    with pytest.raises(SettingError, match=f"CASSANDRA_JMX_PASSWORD_FILE is .*password', .*{needed}") as refused:
+        load(tmp_path)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_secret_that_is_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "password").write_text("hunter2", encoding="utf-8")
+    (tmp_path / ".env").write_text("CASSANDRA_PASSWORD=hunter3\n")
+    monkeypatch.setenv("CASSANDRA_PASSWORD_FILE", str(tmp_path / "password"))
+    with pytest.raises(SettingError, match="CASSANDRA_PASSWORD and CASSANDRA_PASSWORD_FILE are both given"):
+        load(tmp_path)
+
+
 def test_a_user_without_a_password_is_refused() -> None:
     with pytest.raises(SettingError, match="CASSANDRA_PASSWORD"):
         Settings(cassandra_username="store")
@@ -118,6 +156,14 @@ def test_a_user_without_a_password_is_refused() -> None:
 def test_a_key_without_its_certificate_is_refused() -> None:
     with pytest.raises(SettingError, match="CASSANDRA_TLS_CERT"):
         Settings(cassandra_tls_key="key.pem")
+
+
+@pytest.mark.parametrize(("key", "named"), [("", "HTTP_TLS_CERT"), (__file__, "HTTP_TLS_KEY")])
+def test_https_needs_a_certificate_and_its_key(key: str, named: str) -> None:
+    with pytest.raises(SettingError, match=f"{named} is .*, which is not allowed"):
+        Settings(http_tls_cert=__file__, http_tls_key=key)
+    with pytest.raises(SettingError, match="HTTP_TLS_KEY needs HTTP_TLS_CERT"):
+        Settings(http_tls_key=__file__)
 
 
 def test_certificates_without_tls_are_refused_for_nothing_would_be_encrypted() -> None:
@@ -134,6 +180,11 @@ def test_a_certificate_whose_key_is_not_there_is_refused(key: str, named: str) -
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.3", "::1", "localhost"])
 def test_any_loopback_address_may_be_listened_on(host: str) -> None:
     assert Settings(http_host=host).http_host == host
+
+
+@pytest.mark.parametrize(("host", "url"), [("127.0.0.1", "http://127.0.0.1:5000"), ("::1", "http://[::1]:5000")])
+def test_the_address_that_is_told_can_be_opened(host: str, url: str) -> None:
+    assert Settings(http_host=host).http_url == url
 
 
 def test_another_address_needs_an_explicit_yes() -> None:
@@ -173,5 +224,6 @@ def test_the_sample_holds_every_setting_and_loads_as_the_defaults(tmp_path: Path
     sample = (ROOT / ".env.sample").read_text()
     assert sample == describe_as_env() == CliRunner().invoke(command, ["--env"]).output
     assert all(f"\n{one.name}=" in sample for one in SETTINGS)
+    assert all((f"\n{one.file_name}=" in sample) == one.secret for one in SETTINGS)
     (tmp_path / ".env").write_text(sample)
     assert load(tmp_path) == Settings()
