@@ -21,3 +21,9 @@ class UpkeepFailed(StoreError):
     """A repair, a cleanup or a snapshot failed on a node; what was done on others before stays done."""
 
     code = "UPKEEP_FAILED"
+
+
+class StatusRefused(StoreError):
+    """The service's user may not read how the nodes are."""
+
+    code = "STATUS_REFUSED"

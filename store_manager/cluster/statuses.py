@@ -12,9 +12,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cassandra import ConsistencyLevel
+from cassandra import ConsistencyLevel, Unauthorized
 from cassandra.query import SimpleStatement
 
+from store_manager.cluster.faults import StatusRefused
 from store_manager.database.failures import DRIVER_ERRORS
 from store_manager.rings import letter_of, shares
 
@@ -122,6 +123,10 @@ def _ask_all(database: Database) -> dict[str, _Answer]:
     for address, futures in asked.items():
         try:
             results = [tuple(future.result()) for future in futures]
+        except Unauthorized as error:
+            raise StatusRefused(
+                "CASSANDRA_USERNAME may not read how the nodes are: GRANT SELECT ON KEYSPACE system_views to that user"
+            ) from error
         except DRIVER_ERRORS:
             continue
         answers[address] = _read(*results)

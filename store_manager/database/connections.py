@@ -6,6 +6,7 @@ One process has one connection, made after the fork. Statements stand in `store_
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -247,6 +248,10 @@ def _make_tls(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+# Of what fails while a connection is made the driver keeps the words only.
+_TLS_REASON = re.compile(r"\[SSL: \w+\] (.+?)(?: \(_ssl|$)")
+
+
 def _explain(error: Exception, datacenters: set[str], settings: Settings) -> str:
     where = f"{', '.join(settings.cassandra_hosts)} (port {settings.cassandra_port})"
     if isinstance(error, UnresolvableContactPoints):
@@ -256,6 +261,9 @@ def _explain(error: Exception, datacenters: set[str], settings: Settings) -> str
     causes = list(told.values()) if isinstance(told, dict) else [error]
     if any(isinstance(cause, AuthenticationFailed) for cause in causes):
         return f"Cassandra at {where} refuses the user or password: see CASSANDRA_USERNAME and CASSANDRA_PASSWORD"
+    for reason in (_TLS_REASON.search(str(cause)) for cause in causes):
+        if reason:
+            return f"TLS with Cassandra at {where} failed ({reason[1]}): see CASSANDRA_TLS_CA and CASSANDRA_TLS_CERT"
     if datacenters and settings.cassandra_datacenter not in datacenters:
         named = ", ".join(sorted(datacenters))
         return f"CASSANDRA_DATACENTER is {settings.cassandra_datacenter!r}, but the nodes at {where} are in: {named}"
