@@ -279,15 +279,17 @@ def main() -> None:
     size = replace(size, **{name: value for name in ("comers", "times", "rows") if (value := getattr(asked, name))})
     console.print(stages.describe(), markup=False)
     shutil.rmtree(RUN, ignore_errors=True)
-    rows = []
-    with drill_cluster() as cluster:
-        for name in asked.drills or (IN_SHORT if asked.short else DRILLS):
-            console.print(name)
-            for row in DRILLS[name](cluster, size):
-                rows.append(row)
-                console.print(f"  {_say(row)}", markup=False)
-    if asked.json:
-        stages.write_json(asked.json, rows)
+    rows: list[Row] = []
+    try:
+        with drill_cluster() as cluster:
+            for name in asked.drills or (IN_SHORT if asked.short else DRILLS):
+                console.print(name)
+                for row in DRILLS[name](cluster, size):
+                    rows.append(row)
+                    console.print(f"  {_say(row)}", markup=False)
+    finally:  # what was seen before a promise was broken was seen
+        if asked.json:
+            stages.write_json(asked.json, rows)
     _print(rows)
     shutil.rmtree(RUN, ignore_errors=True)
 

@@ -43,8 +43,12 @@ START_S = 120.0
 END_S = 300.0
 POLL_S = 0.05
 
-REASONS_TO_STOP = ("The lock of the schema is lost", "Nobody knows whether this step happened")
-"""What a process says that was frozen beyond its lease: between two steps, or in the middle of one."""
+REASONS_TO_STOP = (
+    "The lock of the schema is lost",
+    "Nobody knows whether this step happened",
+    "The database did not answer",
+)
+"""What a process says that was frozen beyond its lease: between two steps, in the middle of one, or as it read."""
 
 
 class DrillError(StoreError):

@@ -14,6 +14,7 @@ from docker.errors import DockerException
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 STORE_IMAGE = os.environ.get("STORE_IMAGE", "store-manager")
 LIST_MODULES = "import pathlib, store_manager as s; print(*(p.name for p in pathlib.Path(s.__file__).parent.iterdir()))"
@@ -77,6 +78,23 @@ def test_the_service_in_a_container_still_refuses_a_public_address_unless_told_t
     with pytest.raises(docker.errors.ContainerError) as refused:
         engine.containers.run(store_image, ["settings"], environment={"HTTP_HOST": "0.0.0.0"}, remove=True)
     assert "HTTP_HOST" in str(refused.value.stderr)
+
+
+def test_the_service_in_a_container_takes_a_secret_from_a_file(
+    engine: docker.DockerClient, store_image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("hunter2\n", encoding="utf-8")
+    (tmp_path / "password").chmod(0o644)
+    told = engine.containers.run(
+        store_image,
+        ["settings"],
+        environment={"CASSANDRA_USERNAME": "store", "CASSANDRA_PASSWORD_FILE": "/run/secrets/password"},
+        volumes={str(tmp_path / "password"): {"bind": "/run/secrets/password", "mode": "ro"}},
+        network_mode="none",
+        remove=True,
+    ).decode()
+    assert "CASSANDRA_PASSWORD=***" in told
+    assert "hunter2" not in told
 
 
 def test_the_cassandra_image_honours_the_variables_of_the_official_one() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,14 +83,13 @@ def wait_until_open(store: str, running: subprocess.Popen[bytes], log: Path) -> 
 def test_whoever_works_through_a_lab_sees_what_its_page_says(page: Path, terminal: dict[str, str]) -> None:
     if "split-brain" in page.stem and (lack := cuts.lacks()):
         pytest.skip(f"a cluster can't be cut in two here: {lack}")
-    blocks = read_blocks(page)
-    steps = [block for block in blocks if block.kind == "sh"]
-    told = work_through(steps, terminal)
-    for number, step in enumerate(steps):
-        following = blocks[blocks.index(step) + 1 :][:1]
-        if following and following[0].kind == "text":
-            unsaid = find_unsaid(following[0].text, told[number])
-            assert unsaid is None, f"{step.text}\nprinted\n{told[number]}\nwithout\n{unsaid}"
+    blocks = [*read_blocks(page), None]
+    steps = [(step, then) for step, then in pairwise(blocks) if step and step.kind == "sh"]
+    told = work_through([step for step, _ in steps], terminal)
+    for (step, then), printed in zip(steps, told, strict=False):
+        if then and then.kind == "text":
+            unsaid = find_unsaid(then.text, printed)
+            assert unsaid is None, f"{step.text}\nprinted\n{printed}\nwithout\n{unsaid}"
 
 
 def work_through(steps: list[Block], terminal: dict[str, str]) -> list[str]:
