@@ -30,3 +30,7 @@ new_product() { # NAME: creates a product of which there are ten, and prints its
 wait_until() { # COMMAND, as one word: repeats it each second until it succeeds
     until eval "$1" >/dev/null 2>&1; do sleep 1; done
 }
+
+all_up() { # succeeds when every node answers the store
+    call GET /cluster | pick 'all(node["state"] == "UP" for node in answer["nodes"]) or exit(1)'
+}

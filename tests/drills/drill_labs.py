@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,25 +86,40 @@ def test_whoever_works_through_a_lab_sees_what_its_page_says(page: Path, termina
         pytest.skip(f"a cluster can't be cut in two here: {lack}")
     blocks = [*read_blocks(page), None]
     steps = [(step, then) for step, then in pairwise(blocks) if step and step.kind == "sh"]
-    told = work_through([step for step, _ in steps], terminal)
+    try:
+        told = work_through([step for step, _ in steps], terminal)
+    finally:
+        mend(terminal)
     for (step, then), printed in zip(steps, told, strict=False):
         if then and then.kind == "text":
             unsaid = find_unsaid(then.text, printed)
             assert unsaid is None, f"{step.text}\nprinted\n{printed}\nwithout\n{unsaid}"
 
 
+def mend(terminal: dict[str, str]) -> None:
+    """Bring all nodes back, so that a lab that fails does not spoil the next one."""
+    for verb in ("heal", "thaw 1", "thaw 2", "thaw 3", "start 1", "start 2", "start 3"):
+        command = [sys.executable, "-c", RUN, "lab", "--name", "store-3", *verb.split()]
+        subprocess.run(command, cwd=ROOT, env=terminal, capture_output=True, check=False, timeout=STEP_S)
+
+
 def work_through(steps: list[Block], terminal: dict[str, str]) -> list[str]:
     """Type all blocks into one shell, and return what each of them printed."""
     typed = "".join(f"{step.text}\necho '{ENDED}'\n" for step in steps)
-    ran = subprocess.run(
+    shell = subprocess.Popen(
         ["bash", "-eu", "-o", "pipefail", "-c", f". docs/labs/prepare.sh\n{typed}"],
         cwd=ROOT,
         env=terminal,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=STEP_S,
+        start_new_session=True,
     )
-    assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
-    return ran.stdout.split(f"{ENDED}\n")
+    try:
+        told, complaints = shell.communicate(timeout=STEP_S)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)  # what a lab that failed has left in the background
+    assert shell.returncode == 0, f"{told}\n{complaints}"
+    return told.split(f"{ENDED}\n")
