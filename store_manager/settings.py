@@ -11,6 +11,7 @@ import dataclasses
 import ipaddress
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -355,7 +356,7 @@ class Settings:
         if self.http_tls_key and not self.http_tls_cert:
             raise SettingError("HTTP_TLS_KEY needs HTTP_TLS_CERT", setting="HTTP_TLS_CERT")
         if self.http_tls_cert:
-            _check_key("HTTP_TLS", self.http_tls_cert, self.http_tls_key)
+            _check_trusted(self.http_tls_cert, _check_key("HTTP_TLS", self.http_tls_cert, self.http_tls_key))
         if self.cassandra_tls_key and not self.cassandra_tls_cert:
             raise SettingError("CASSANDRA_TLS_KEY needs CASSANDRA_TLS_CERT", setting="CASSANDRA_TLS_CERT")
         if not self.cassandra_tls and (self.cassandra_tls_ca or self.cassandra_tls_cert):
@@ -392,8 +393,9 @@ class Settings:
         return found
 
 
-def _check_key(prefix: str, certificate: str, key: str) -> None:
-    context = ssl.create_default_context()
+def _check_key(prefix: str, certificate: str, key: str) -> ssl.SSLContext:
+    """Return a server's context of a certificate, after making sure that its key is there."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:  # with a password, so that a key that is encrypted does not ask the terminal for one
         context.load_cert_chain(certificate, key or None, password="")
     except OSError as error:
@@ -403,6 +405,33 @@ def _check_key(prefix: str, certificate: str, key: str) -> None:
             "encrypted",
             setting=name,
         ) from error
+    return context
+
+
+def _check_trusted(certificate: str, server: ssl.SSLContext) -> None:
+    """Refuse what every caller would refuse: a certificate out of its time, or one for something else than a server.
+
+    A caller who trusts it and nothing else shakes hands with it, in memory: the standard library tells a certificate's
+    dates to nobody else.
+    """
+    caller = ssl.create_default_context(cafile=certificate)
+    caller.check_hostname = False  # by which name it is called, only callers know
+    caller.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # who signed it too
+    one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        _shake_hands(caller.wrap_bio(one, other), server.wrap_bio(other, one, server_side=True))
+    except ssl.SSLCertVerificationError as error:
+        raise SettingError(
+            f"HTTP_TLS_CERT is {certificate!r}, which is not allowed: a certificate that callers accept, but "
+            f"{error.verify_message}",
+            setting="HTTP_TLS_CERT",
+        ) from error
+
+
+def _shake_hands(caller: ssl.SSLObject, server: ssl.SSLObject) -> None:
+    for side in (caller, server, caller):  # each says one thing, and the caller has heard the certificate
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
 
 
 SAFE_REPLICATION_FACTOR = 3

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +14,9 @@ from click.testing import CliRunner
 from store_manager.cli.settings import settings as command
 from store_manager.errors import SettingError
 from store_manager.settings import SETTINGS, Settings, describe_as_env, describe_as_markdown, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,6 +171,51 @@ def test_https_needs_a_certificate_and_its_key(key: str, named: str) -> None:
         Settings(http_tls_cert=__file__, http_tls_key=key)
     with pytest.raises(SettingError, match="HTTP_TLS_KEY needs HTTP_TLS_CERT"):
         Settings(http_tls_key=__file__)
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> Callable[..., str]:
+    """Make a certificate that signs itself, good from one day to another, counted from now; its key is beside it."""
+
+    def make(first: int, last: int, *more: str) -> str:
+        now = datetime.now(UTC)
+        key, own, config = tmp_path / "key", tmp_path / "own", tmp_path / "config"
+        (tmp_path / "index").touch()
+        config.write_text(
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={tmp_path}/index\nnew_certs_dir={tmp_path}\ndefault_md=sha256\n"
+            "policy=p\nrand_serial=yes\nunique_subject=no\nx509_extensions=x\n[p]\ncommonName=supplied\n"
+            + "\n".join(["[x]", "subjectAltName=IP:127.0.0.1", *more, ""])
+        )
+        ask = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        ask += ["-subj", "/CN=store", "-keyout", str(key), "-out", str(own) + ".csr"]
+        sign = ["openssl", "ca", "-batch", "-selfsign", "-config", str(config), "-notext", "-keyfile", str(key)]
+        sign += ["-in", str(own) + ".csr", "-out", str(own)]
+        for option, day in (("-startdate", first), ("-enddate", last)):
+            sign += [option, f"{now + timedelta(days=day):%Y%m%d%H%M%SZ}"]
+        for step in (ask, sign):
+            subprocess.run(step, check=True, capture_output=True)
+        both = tmp_path / "both.pem"
+        both.write_text(key.read_text() + own.read_text())
+        return str(both)
+
+    return make
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ((-2, -1), "certificate has expired"),
+        ((1, 2), "certificate is not yet valid"),
+        ((-1, 1, "extendedKeyUsage=clientAuth"), "certificate purpose"),
+    ],
+)
+def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
+    certified: Callable[..., str], made: tuple[Any, ...], why: str
+) -> None:
+    assert Settings(http_tls_cert=certified(-1, 1)).http_url == "https://127.0.0.1:5000"
+    with pytest.raises(SettingError, match=f"HTTP_TLS_CERT is .*{why}"):
+        Settings(http_tls_cert=certified(*made))
 
 
 def test_certificates_without_tls_are_refused_for_nothing_would_be_encrypted() -> None:
