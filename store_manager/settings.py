@@ -421,11 +421,16 @@ def _check_trusted(certificate: str, server: ssl.SSLContext) -> None:
     try:
         _shake_hands(caller.wrap_bio(one, other), server.wrap_bio(other, one, server_side=True))
     except ssl.SSLCertVerificationError as error:
-        raise SettingError(
-            f"HTTP_TLS_CERT is {certificate!r}, which is not allowed: a certificate that callers accept, but "
-            f"{error.verify_message}",
-            setting="HTTP_TLS_CERT",
-        ) from error
+        raise _refuse_certificate(certificate, error.verify_message) from error
+    except ssl.SSLError as error:
+        raise _refuse_certificate(certificate, "callers know no cipher for its kind of key") from error
+
+
+def _refuse_certificate(certificate: str, why: str) -> SettingError:
+    return SettingError(
+        f"HTTP_TLS_CERT is {certificate!r}, which is not allowed: a certificate that callers accept, but {why}",
+        setting="HTTP_TLS_CERT",
+    )
 
 
 def _shake_hands(caller: ssl.SSLObject, server: ssl.SSLObject) -> None:

@@ -177,16 +177,16 @@ def test_https_needs_a_certificate_and_its_key(key: str, named: str) -> None:
 def certified(tmp_path: Path) -> Callable[..., str]:
     """Make a certificate that signs itself, good from one day to another, counted from now; its key is beside it."""
 
-    def make(first: int, last: int, *more: str) -> str:
+    def make(first: int, last: int, extension: str = "", curve: str = "prime256v1") -> str:
         now = datetime.now(UTC)
         key, own, config = tmp_path / "key", tmp_path / "own", tmp_path / "config"
         (tmp_path / "index").touch()
         config.write_text(
             f"[ca]\ndefault_ca=d\n[d]\ndatabase={tmp_path}/index\nnew_certs_dir={tmp_path}\ndefault_md=sha256\n"
             "policy=p\nrand_serial=yes\nunique_subject=no\nx509_extensions=x\n[p]\ncommonName=supplied\n"
-            + "\n".join(["[x]", "subjectAltName=IP:127.0.0.1", *more, ""])
+            f"[x]\nsubjectAltName=IP:127.0.0.1\n{extension}\n"
         )
-        ask = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        ask = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes"]
         ask += ["-subj", "/CN=store", "-keyout", str(key), "-out", str(own) + ".csr"]
         sign = ["openssl", "ca", "-batch", "-selfsign", "-config", str(config), "-notext", "-keyfile", str(key)]
         sign += ["-in", str(own) + ".csr", "-out", str(own)]
@@ -208,6 +208,7 @@ def certified(tmp_path: Path) -> Callable[..., str]:
         ((-2, -1), "certificate has expired"),
         ((1, 2), "certificate is not yet valid"),
         ((-1, 1, "extendedKeyUsage=clientAuth"), "certificate purpose"),
+        ((-1, 1, "", "secp256k1"), "no cipher for its kind of key"),
     ],
 )
 def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
