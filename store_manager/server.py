@@ -57,9 +57,10 @@ class AddressError(StoreError):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP (unless that is ignored), then finish what is under way and return.
 
-    Raises AddressError and, where the settings say so, SchemaBehind, with a sentence for people. If this process is
-    killed, its workers end too.
+    Raises AddressError, SettingError for a certificate that every caller would refuse and, where the settings say so,
+    SchemaBehind, with a sentence for people. If this process is killed, its workers end too.
     """
+    settings.check_certificate()
     logs.configure(settings.log_level, settings.log_format)
     address = find_address(settings.http_host, settings.http_port)
     if settings.schema_behind == "refuse":

@@ -356,7 +356,7 @@ class Settings:
         if self.http_tls_key and not self.http_tls_cert:
             raise SettingError("HTTP_TLS_KEY needs HTTP_TLS_CERT", setting="HTTP_TLS_CERT")
         if self.http_tls_cert:
-            _check_trusted(self.http_tls_cert, _check_key("HTTP_TLS", self.http_tls_cert, self.http_tls_key))
+            _check_key("HTTP_TLS", self.http_tls_cert, self.http_tls_key)
         if self.cassandra_tls_key and not self.cassandra_tls_cert:
             raise SettingError("CASSANDRA_TLS_KEY needs CASSANDRA_TLS_CERT", setting="CASSANDRA_TLS_CERT")
         if not self.cassandra_tls and (self.cassandra_tls_ca or self.cassandra_tls_cert):
@@ -367,6 +367,14 @@ class Settings:
             )
         if self.cassandra_tls_cert:
             _check_key("CASSANDRA_TLS", self.cassandra_tls_cert, self.cassandra_tls_key)
+
+    def check_certificate(self) -> None:
+        """Refuse a certificate of the API that every caller would refuse; for those who are about to serve with it.
+
+        Everybody else goes on, so that the day on which it expires stops no command and no health check.
+        """
+        if self.http_tls_cert:
+            _check_trusted(self.http_tls_cert, _check_key("HTTP_TLS", self.http_tls_cert, self.http_tls_key))
 
     @property
     def http_url(self) -> str:

@@ -60,7 +60,8 @@ def run(nodes: int, *, die_with_parent: bool) -> None:
     owners.heed_terminal()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     loaded = settings.load(log_format="console") if sys.stderr.isatty() else settings.load()
-    server.find_address(loaded.http_host, loaded.http_port)  # before anything slow is started for nothing
+    loaded.check_certificate()  # this and the next before anything slow is started for nothing
+    server.find_address(loaded.http_host, loaded.http_port)
     with _cassandra(loaded, nodes) as own:
         logs.configure("WARNING", own.log_format)
         _prepare(own)

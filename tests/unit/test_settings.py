@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from store_manager import server
+from store_manager.cli import main
 from store_manager.cli.settings import settings as command
 from store_manager.errors import SettingError
 from store_manager.settings import SETTINGS, Settings, describe_as_env, describe_as_markdown, load
@@ -214,9 +216,24 @@ def certified(tmp_path: Path) -> Callable[..., str]:
 def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
     certified: Callable[..., str], made: tuple[Any, ...], why: str
 ) -> None:
-    assert Settings(http_tls_cert=certified(-1, 1)).http_url == "https://127.0.0.1:5000"
+    Settings(http_tls_cert=certified(-1, 1)).check_certificate()
+    refused = Settings(http_tls_cert=certified(*made))
     with pytest.raises(SettingError, match=f"HTTP_TLS_CERT is .*{why}"):
-        Settings(http_tls_cert=certified(*made))
+        refused.check_certificate()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_a_certificate_that_has_expired_stops_no_command_but_those_that_serve(
+    certified: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HTTP_TLS_CERT", certified(-2, -1))
+    monkeypatch.setattr(server, "find_address", lambda *_: pytest.fail("it goes on"))
+    assert CliRunner().invoke(command).exit_code == 0
+    for verb in ("serve", "run"):
+        refused = CliRunner().invoke(main, [verb])
+        assert refused.exit_code == 1
+        assert "certificate has expired" in refused.output
 
 
 def test_certificates_without_tls_are_refused_for_nothing_would_be_encrypted() -> None:
