@@ -1,8 +1,8 @@
-"""Four clients add 1 to one counter, 25 times each: first by plain writes, then by lightweight transactions.
+"""Four clients draw 25 numbers each from one roll: first by plain writes, then by lightweight transactions.
 
     python docs/labs/race.py 127.0.0.1,127.0.0.2,127.0.0.3
 
-Each adds by reading the value, adding 1 and writing the sum, at QUORUM. Every write is acknowledged.
+To draw is to read the highest number so far and to write the next one, with one's own name on it, at QUORUM.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from cassandra import ConsistencyLevel
+from cassandra import ConsistencyLevel, OperationTimedOut, WriteTimeout
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
@@ -25,38 +25,46 @@ if TYPE_CHECKING:
 CLIENTS, TIMES = 4, 25
 LONGEST_PAUSE_S = 0.1
 REPLICATION = "{'class': 'NetworkTopologyStrategy', 'dc1': 3}"
+TABLE = "CREATE TABLE race.{} (roll int, number int, drawn_by text, PRIMARY KEY (roll, number))"
 
 
-def read(session: Session) -> int:
-    """Return the counter's value."""
-    return int(session.execute("SELECT value FROM race.counters WHERE id = 1").one()[0])
+def highest(session: Session, table: str) -> int:
+    """Return the highest number that was drawn."""
+    return session.execute(f"SELECT max(number) FROM race.{table} WHERE roll = 1").one()[0] or 0  # noqa: S608
 
 
-def add_plainly(session: Session) -> None:
-    """Write what was read, plus 1, whatever others have written meanwhile."""
-    session.execute("UPDATE race.counters SET value = %s WHERE id = 1", [read(session) + 1])
+def draw_plainly(session: Session, name: str) -> None:
+    """Write the next number, whoever else has written it meanwhile."""
+    number = highest(session, "plain") + 1
+    session.execute("INSERT INTO race.plain (roll, number, drawn_by) VALUES (1, %s, %s)", [number, name])
 
 
-def add_by_lwt(session: Session) -> None:
-    """Write what was read, plus 1, on the condition that it is still there; if it is not, begin again later."""
-    value = read(session)
-    change = "UPDATE race.counters SET value = %s WHERE id = 1 IF value = %s"
-    while not (answer := session.execute(change, [value + 1, value]).one())[0]:
+def draw_by_lwt(session: Session, name: str) -> None:
+    """Write the next number if nobody has it; else begin again a moment later."""
+    while not write_if_free(session, highest(session, "lwt") + 1, name):
         time.sleep(random.uniform(0, LONGEST_PAUSE_S))  # noqa: S311 - spreads retries, keeps no secret
-        value = answer[1]
 
 
-def race(session: Session, name: str, add: Callable[[Session], None]) -> None:
-    """Let everybody add, and print what became of it."""
-    session.execute("INSERT INTO race.counters (id, value) VALUES (1, 0) IF NOT EXISTS")
-    while not (answer := session.execute("UPDATE race.counters SET value = 0 WHERE id = 1 IF value != 0").one())[0]:
-        if answer[1] == 0:
-            break
+def write_if_free(session: Session, number: int, name: str) -> bool:
+    """Tell whether the number is ours. What timed out may have happened: the same, sent again, finds its own name."""
+    insert = "INSERT INTO race.lwt (roll, number, drawn_by) VALUES (1, %s, %s) IF NOT EXISTS"
+    while True:
+        try:
+            answer = session.execute(insert, [number, name]).one()
+        except (WriteTimeout, OperationTimedOut):
+            time.sleep(LONGEST_PAUSE_S)
+        else:
+            return answer.applied or answer.drawn_by == name
+
+
+def race(session: Session, title: str, table: str, draw: Callable[[Session, str], None]) -> None:
+    """Let everybody draw, and print how many numbers were given out for all these acknowledgements."""
+    session.execute(TABLE.format(table))
     with ThreadPoolExecutor(CLIENTS) as pool:
-        list(pool.map(lambda _: [add(session) for _ in range(TIMES)], range(CLIENTS)))
-    value = read(session)
-    print(f"{name}: {CLIENTS * TIMES} were acknowledged, the counter says {value}")
-    print("Nothing was lost." if value == CLIENTS * TIMES else "Some were lost.")
+        list(pool.map(lambda client: [draw(session, f"{client}/{n}") for n in range(TIMES)], range(CLIENTS)))
+    given = session.execute(f"SELECT count(*) FROM race.{table} WHERE roll = 1").one()[0]  # noqa: S608
+    print(f"{title}: {CLIENTS * TIMES} were told that they have a number, {given} numbers were given out")
+    print("Each has a number of its own." if given == CLIENTS * TIMES else "Some have the same number.")
 
 
 def main() -> None:
@@ -65,10 +73,10 @@ def main() -> None:
     profile = ExecutionProfile(policy, consistency_level=ConsistencyLevel.QUORUM, request_timeout=20)
     cluster = Cluster(sys.argv[1].split(","), execution_profiles={EXEC_PROFILE_DEFAULT: profile}, protocol_version=5)
     session = cluster.connect()
-    session.execute(f"CREATE KEYSPACE IF NOT EXISTS race WITH replication = {REPLICATION}")
-    session.execute("CREATE TABLE IF NOT EXISTS race.counters (id int PRIMARY KEY, value int)")
-    race(session, "Plain writes", add_plainly)
-    race(session, "Lightweight transactions", add_by_lwt)
+    session.execute("DROP KEYSPACE IF EXISTS race")
+    session.execute(f"CREATE KEYSPACE race WITH replication = {REPLICATION}")
+    race(session, "Plain writes", "plain", draw_plainly)
+    race(session, "Lightweight transactions", "lwt", draw_by_lwt)
     session.execute("DROP KEYSPACE race")
     cluster.shutdown()
 

@@ -1,8 +1,10 @@
 """Cutting a cluster of this machine in two, by rules of the packet filter (iptables) that only root can make.
 
 All nodes speak from 127.0.0.1 to each other, so they are told apart by the group of the process that sends, and a rule
-drops what it sends to an address of the other side. Every rule carries a comment with the cluster's network: whatever
-became of the command that made them, they can be found and removed. Nothing here knows a process or a file.
+drops what it sends to a port of Cassandra's on the other side. What it answers to callers goes to other ports: a node may
+have the very address from which all callers on this machine speak. Every rule carries a comment with the cluster's
+network: whatever became of the command that made them, they can be found and removed. Nothing here knows a process or a
+file.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from store_manager.lab.faults import LabError
+from store_manager.lab.nodes import CQL_PORT, STORAGE_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from store_manager.lab.nodes import Node
 
+PORTS = (STORAGE_PORT, CQL_PORT)
 TOOLS = ("iptables", "iptables-restore")
 TIMEOUT_S = 10
 WAIT_S = 5
@@ -67,7 +71,7 @@ def make(network: str, ones: list[Node], others: list[Node]) -> None:
         raise LabError(f"A cluster can't be cut in two here: {lack}.")
     named = "/".join(",".join(str(node.number) for node in side) for side in (ones, others))
     pairs = [*product(ones, others), *product(others, ones)]
-    added = [_rule(network, named, sender, receiver) for sender, receiver in pairs]
+    added = [_rule(network, named, sender, receiver, port) for sender, receiver in pairs for port in PORTS]
     _apply([*_removals(network), *added])
 
 
@@ -83,9 +87,9 @@ def _mark(network: str) -> str:
     return f"store-manager lab {network} "
 
 
-def _rule(network: str, sides: str, sender: Node, receiver: Node) -> str:
+def _rule(network: str, sides: str, sender: Node, receiver: Node, port: int) -> str:
     return (
-        f"-A OUTPUT -d {receiver.address}/32 -m owner --gid-owner {sender.group} "
+        f"-A OUTPUT -d {receiver.address}/32 -p tcp -m tcp --dport {port} -m owner --gid-owner {sender.group} "
         f'-m comment --comment "{_mark(network)}{sides}" -j DROP'
     )
 
