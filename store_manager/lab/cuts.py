@@ -1,10 +1,10 @@
 """Cutting a cluster of this machine in two, by rules of the packet filter (iptables) that only root can make.
 
 All nodes speak from 127.0.0.1 to each other, so they are told apart by the group of the process that sends, and a rule
-drops what it sends to a port of Cassandra's on the other side. What it answers to callers goes to other ports: a node may
-have the very address from which all callers on this machine speak. Every rule carries a comment with the cluster's
-network: whatever became of the command that made them, they can be found and removed. Nothing here knows a process or a
-file.
+drops what it sends to a port of Cassandra's on the other side. What it answers to callers goes to other ports: a node
+may have the very address from which all callers on this machine speak. Every rule carries a comment with the cluster's
+network: whatever became of the command that made them, they can be found and removed. Nothing here knows a process or
+a file.
 """
 
 from __future__ import annotations

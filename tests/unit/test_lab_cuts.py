@@ -84,7 +84,8 @@ def test_a_cut_drops_what_either_side_sends_to_the_other_and_nothing_within_a_si
     within |= {(f"-d {nodes[1].address}/32", f"--gid-owner {nodes[0].group} ")}
     dropped = {pair for pair in sent for rule in rules if all(part in rule for part in pair)}
     assert dropped == sent - within
-    assert len(rules) == 4
+    assert len(rules) == 4 * len(cuts.PORTS)
+    assert all("--dport 7000 " in rule or "--dport 9042 " in rule for rule in rules), "answers to callers are dropped"
     assert cuts.find(NETWORK) == "1,2/3"
 
 
@@ -92,7 +93,7 @@ def test_another_cut_takes_the_place_of_an_earlier_one(packet_filter: PacketFilt
     cuts.make(NETWORK, nodes[:2], nodes[2:])
     cuts.make(NETWORK, nodes[:1], nodes[1:])
     assert cuts.find(NETWORK) == "1/2,3"
-    assert len(packet_filter.rules) == 5
+    assert len(packet_filter.rules) == 1 + 4 * len(cuts.PORTS)
 
 
 def test_healing_removes_the_rules_of_this_network_and_no_other(packet_filter: PacketFilter, nodes: list[Node]) -> None:
