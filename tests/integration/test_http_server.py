@@ -294,6 +294,7 @@ def test_a_service_that_can_not_know_its_schema_waits_for_the_database(settings:
         until(lambda: get(port, "/readyz")[0] == 503)
 
 
+@pytest.mark.usefixtures("database")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_with_a_certificate_the_service_speaks_https_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
@@ -308,7 +309,7 @@ def test_with_a_certificate_the_service_speaks_https_and_nothing_else(settings: 
         with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
             urllib.request.urlopen(f"https://{HOST}:{port}/health")
         assert get(port, "/livez") == (0, None), "answered without a certificate"
-        assert not readiness.is_ready(replace(own, http_tls_cert=""))
+        assert not readiness.is_ready(replace(own, http_tls_cert="", http_tls_key=""))
     finally:
         process.send_signal(signal.SIGTERM)
         told = process.communicate(timeout=PATIENCE_S)[1].decode()
