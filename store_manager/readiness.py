@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import sys
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from store_manager import settings
@@ -31,7 +32,7 @@ def is_ready(own: Settings, timeout_s: float = TIMEOUT_S) -> bool:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         urllib.request.urlopen(f"{url}/readyz", timeout=timeout_s, context=context).close()  # noqa: S310 - see above
-    except OSError:
+    except (OSError, HTTPException):
         return False
     return True
 
