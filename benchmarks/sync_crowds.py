@@ -43,6 +43,7 @@ START_S = 120.0
 END_S = 300.0
 POLL_S = 0.05
 
+
 class DrillError(StoreError):
     """A promise about the schema was not kept, or the drill itself went wrong."""
 
