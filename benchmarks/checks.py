@@ -50,6 +50,7 @@ STEPS = {CANCELLED: Kind.CANCEL, FULFILLED: Kind.FULFIL, PAID: Kind.PAY}
 USUAL = frozenset(
     {
         "NOT_SENT",
+        "POSSIBLY_STALE",
         "STOCK_SHORT",
         "ORDER_STATE_CONFLICT",
         "COUNT_BELOW_RESERVED",

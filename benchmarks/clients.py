@@ -31,6 +31,7 @@ FICKLE = 0.1
 """How often a client changes to another server although the last one has answered."""
 
 NOT_SENT = "NOT_SENT"
+POSSIBLY_STALE = "POSSIBLY_STALE"
 UNTOLD = frozenset({"OUTCOME_UNKNOWN", "IDEMPOTENCY_KEY_IN_USE", "INTERNAL_ERROR"})
 """Answers that do not tell whether it was done."""
 
@@ -201,6 +202,8 @@ class Client:
         except NoAnswerError as error:
             outcome = Outcome.UNKNOWN if error.was_sent else Outcome.FAIL
             return _attempt(request, operation, began_s, outcome, error.code, {}), PAUSE_S
+        if reply.stale:  # it says so itself, so it claims nothing that could be held against what was told before
+            return _attempt(request, operation, began_s, Outcome.FAIL, POSSIBLY_STALE, {}), 0.0
         if reply.status < HTTPStatus.BAD_REQUEST:
             return _attempt(request, operation, began_s, Outcome.OK, "", _told(request.kind, reply)), 0.0
         code = reply.body["code"]

@@ -105,3 +105,9 @@ def test_what_has_no_key_is_sent_once() -> None:
     client, script, _ = client_of(LOST)
     assert client.count("mouse", 5, 1).outcome is UNKNOWN
     assert script.asked == [(script.asked[0][0], None)]
+
+
+def test_an_answer_that_says_that_it_may_be_stale_claims_nothing() -> None:
+    stock = {"version": 3, "quantity": 5, "reserved": 0, "available": 5}
+    client, _, _ = client_of(Reply(200, stock, version=3, stale=True), Reply(200, stock, version=3))
+    assert (client.read_stock("mouse").code, client.read_stock("mouse").told) == ("POSSIBLY_STALE", stock)
