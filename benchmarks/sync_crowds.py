@@ -43,6 +43,14 @@ START_S = 120.0
 END_S = 300.0
 POLL_S = 0.05
 
+REASONS_TO_STOP = (
+    "The lock of the schema is lost",
+    "Nobody knows whether this step happened",
+    "The database did not answer",
+    "so nothing more was run",
+)
+"""What a process says that was frozen beyond its lease: between two steps, in one, as it read, as it asked."""
+
 
 class DrillError(StoreError):
     """A promise about the schema was not kept, or the drill itself went wrong."""
@@ -71,8 +79,8 @@ class Comer:
 
     @property
     def was_stopped(self) -> bool:
-        """Whether it gave up with a sentence, whichever: what it did not do after all shows in what is there."""
-        return self.process.exitcode == 1 and "\nError: " in f"\n{self.error}"
+        """Whether it ended because of what became of the lock or the nodes while it was frozen."""
+        return self.process.exitcode == 1 and any(reason in self.error for reason in REASONS_TO_STOP)
 
     @property
     def told(self) -> dict[str, Any]:
