@@ -11,7 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import operators
 import pytest
+from certificates import make_certificate
 from conftest import LAB
 
 from store_manager.database.connections import open_database
@@ -32,19 +34,7 @@ NETWORK = "127.0.76"
 ADDRESS = f"{NETWORK}.1"
 PATIENCE_S = 120.0
 PASSWORD = "correct horse"
-COMMAND = [sys.executable, "-c", "import sys; from store_manager.cli import main; main(sys.argv[1:])"]
-
-
-def make_certificate(directory: Path, name: str, signer: str | None = None, address: str = ADDRESS) -> None:
-    """Make a certificate and its key, signed by another one or by itself; `.pem` has both."""
-    key, certificate = directory / f"{name}.key", directory / f"{name}.crt"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "1", "-subj", f"/CN={name}", "-keyout", str(key), "-out", str(certificate)]
-    if signer:
-        command += ["-CA", str(directory / f"{signer}.crt"), "-CAkey", str(directory / f"{signer}.key")]
-        command += ["-addext", f"subjectAltName=IP:{address}", "-addext", "basicConstraints=critical,CA:FALSE"]
-    subprocess.run(command, check=True, capture_output=True)
-    (directory / f"{name}.pem").write_text(key.read_text() + certificate.read_text())
+COMMAND = [sys.executable, "-c", operators.SCRIPT]
 
 
 @dataclass(frozen=True)
@@ -73,9 +63,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     made = tmp_path_factory.mktemp("secured")
     for name in ("ca", "stranger"):
         make_certificate(made, name)
-    make_certificate(made, "node", "ca")
-    make_certificate(made, "service", "ca")
-    make_certificate(made, "strange-service", "stranger")
+    make_certificate(made, "node", ADDRESS, signer="ca")
+    make_certificate(made, "service", signer="ca")
+    make_certificate(made, "strange-service", signer="stranger")
     (made / "password").write_text(f"{PASSWORD}\n")
     cluster = Cluster(LAB, 1, name="test-secured", network=NETWORK, owned=True)
     cluster.destroy()

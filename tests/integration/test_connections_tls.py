@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from certificates import make_certificate
 
 from store_manager.database.connections import open_database
 from store_manager.errors import DatabaseUnavailable
@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from store_manager.settings import Settings
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
-
-
-def make_certificate(directory: Path, name: str, address: str = "127.0.0.1") -> Path:
-    """Make a certificate that signs itself; its key stands in the same file."""
-    key, certificate = directory / f"{name}.key", directory / f"{name}.crt"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "1", "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{address}"]
-    command += ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    both = directory / f"{name}.pem"
-    both.write_text(key.read_text() + certificate.read_text())
-    return both
 
 
 @contextmanager

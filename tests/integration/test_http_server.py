@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from certificates import make_certificate
 
 from store_manager import readiness
 from store_manager.models import MODELS
@@ -297,7 +298,8 @@ def test_a_service_that_can_not_know_its_schema_waits_for_the_database(settings:
 @pytest.mark.usefixtures("database")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_with_a_certificate_the_service_speaks_https_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
+    make_certificate(tmp_path, "api", HOST)
+    certificate, key = str(tmp_path / "api.crt"), str(tmp_path / "api.key")
     port = free_port()
     process = start(settings, http_port=port, http_tls_cert=certificate, http_tls_key=key)
     own = replace(settings, http_host=HOST, http_port=port, http_tls_cert=certificate, http_tls_key=key)
@@ -315,12 +317,3 @@ def test_with_a_certificate_the_service_speaks_https_and_nothing_else(settings: 
         told = process.communicate(timeout=PATIENCE_S)[1].decode()
     assert process.returncode == 0
     assert f"https://{HOST}:{port}/" in told
-
-
-def make_certificate(directory: Path) -> tuple[str, str]:
-    """Make a certificate that signs itself, and its key."""
-    certificate, key = directory / "api.crt", directory / "api.key"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=store"]
-    command += ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return str(certificate), str(key)
