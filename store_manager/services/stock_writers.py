@@ -159,11 +159,13 @@ class StockWriters:
         queue = self._queues[product_id]  # only its own writer takes it away
         waiting = len(queue)
         everybody = min(waiting + answered, MOST_TOGETHER)
-        gathers = MOST_GATHERS if everybody > 1 else 0
-        while gathers and waiting < everybody:
+        for _ in range(MOST_GATHERS if everybody > 1 else 0):
+            if waiting >= everybody:
+                return
             time.sleep(GATHER_S)
             before, waiting = waiting, len(queue)
-            gathers = gathers - 1 if waiting > before else 0  # those who have something else to do are not waited for
+            if waiting == before:
+                return  # those who have something else to do are not waited for
 
     def _take(self, product_id: UUID, now_s: float) -> list[_Waiting]:
         """Take the next operations off the queue; the writer ends, under the lock, once there are none."""
