@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import operators
 import pytest
 from documents import find_unsaid, read_blocks
 
@@ -28,7 +29,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs" / "labs" / "en").glob("[1-9]*.md"))
 ENDED = "-- the block has ended --"
 OPEN_S, STEP_S = 180, 240
-RUN = "from store_manager.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,11 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     store = f"http://127.0.0.1:{port}"
     log = (home / "store.log").open("w", encoding="utf-8")
     running = subprocess.Popen(
-        [sys.executable, "-c", RUN, "run", "--nodes", "3"], cwd=ROOT, env=own, stdout=log, stderr=subprocess.STDOUT
+        [sys.executable, "-c", operators.SCRIPT, "run", "--nodes", "3"],
+        cwd=ROOT,
+        env=own,
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
     try:
         wait_until_open(store, running, home / "store.log")
@@ -52,7 +56,12 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         running.wait(60)
         log.close()
     removed = subprocess.run(
-        [sys.executable, "-c", RUN, "reset", "--yes"], cwd=ROOT, env=own, check=True, capture_output=True, text=True
+        [sys.executable, "-c", operators.SCRIPT, "reset", "--yes"],
+        cwd=ROOT,
+        env=own,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert removed.stdout.startswith("Removed ")
     assert [path.name for path in home.iterdir() if path.is_dir() and not path.is_symlink()] == []
@@ -99,7 +108,7 @@ def test_whoever_works_through_a_lab_sees_what_its_page_says(page: Path, termina
 def mend(terminal: dict[str, str]) -> None:
     """Bring all nodes back, so that a lab that fails does not spoil the next one."""
     for verb in ("heal", "thaw 1", "thaw 2", "thaw 3", "start 1", "start 2", "start 3"):
-        command = [sys.executable, "-c", RUN, "lab", "--name", "store-3", *verb.split()]
+        command = [sys.executable, "-c", operators.SCRIPT, "lab", "--name", "store-3", *verb.split()]
         subprocess.run(command, cwd=ROOT, env=terminal, capture_output=True, check=False, timeout=STEP_S)
 
 
