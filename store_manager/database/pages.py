@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cassandra.metadata import Murmur3Token
 from cassandra.query import SimpleStatement
 
+from store_manager.rings import RING_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from store_manager.database.sessions import Rows
 
 PROTOCOL = 5
-RING = 2**64
-"""How many tokens there are, from -RING / 2 on."""
 
 
 @dataclass(frozen=True)
@@ -56,4 +56,4 @@ def find_place_on_ring(model: Any, row: Any) -> float:
     parts = [column.to_database(getattr(row, name)) for name, column in model._partition_keys.items()]
     statement = SimpleStatement("")
     statement.routing_key = model._key_serializer(parts, PROTOCOL)  # the driver joins the parts
-    return float(Murmur3Token.from_key(statement.routing_key).value / RING + 0.5)
+    return float(Murmur3Token.from_key(statement.routing_key).value / RING_SIZE + 0.5)

@@ -18,8 +18,8 @@ from cassandra.cqlengine.query import LWTException
 from cassandra.query import UNSET_VALUE, SimpleStatement
 
 from store_manager.dao import conditional
-from store_manager.database.pages import RING
 from store_manager.errors import OutcomeUnknown
+from store_manager.rings import FIRST_TOKEN, RING_SIZE
 from store_manager.schema.attempts import WORTH_ANOTHER, insist
 from store_manager.schema.faults import MigrationFailed, MigrationInvalid
 from store_manager.schema.runs import Progress
@@ -143,7 +143,7 @@ class Backfill:
 
         Consistency: the read level. Idempotent. Partitions: those of one part of the ring.
         """
-        first, last = (-RING // 2 + RING * edge // self.parts for edge in (part, part + 1))
+        first, last = (FIRST_TOKEN + RING_SIZE * edge // self.parts for edge in (part, part + 1))
         token = f"token({', '.join(self._partition_key)})"
         query = SimpleStatement(
             f"SELECT {self._selected} FROM {self._keyspace}.{self.table} "  # noqa: S608 - the migration's own names
