@@ -5,8 +5,8 @@ Meanwhile servers and nodes (one node at a time) are killed by SIGKILL, or froze
 end all three nodes are killed at once and started again. Then nothing may be PENDING, the history must be explained by
 one order of events (`benchmarks.checks`), and `store-manager audit` must find nothing.
 
-    python -m benchmarks.chaos                     about four minutes
-    python -m benchmarks.chaos --orders 100000     for as long as it takes
+    python -m benchmarks.chaos                              about four minutes
+    python -m benchmarks.chaos --orders 100000 --calm 60    for as long as it takes, more than an hour
 
 The same seed gives the same faults and the same shoppers, but not the same moments: processes answer when they do.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import secrets
 import shutil
@@ -37,7 +38,7 @@ from rich.table import Table
 from benchmarks import histories, stages
 from benchmarks.checks import check
 from benchmarks.clients import Client, HttpServer, insist, order_of
-from benchmarks.faults import MAIN, ChaosError, Faults, Service, environment
+from benchmarks.faults import CALM_S, MAIN, ChaosError, Faults, Service, environment
 from benchmarks.histories import Journal, Kind, Outcome
 from benchmarks.shoppers import Crew, Traffic, open_shop
 from benchmarks.surveys import survey
@@ -64,10 +65,14 @@ PENDING_LIMIT_S = 10.0
 RECOVERY_INTERVAL_S = 3.0
 """Shorter than by default, so that a short run sees many requests die and be taken over."""
 
+SECONDS = 100.0
 COMEBACK_S = 120.0
 RECOVERY_S = 120.0
 PRODUCTS, USERS = 8, 4
-CREW = Crew(buyers=8, cancellers=3, restockers=2, readers=3)
+CREW = Crew()
+LARGE_CREW = Crew(buyers=16, cancellers=4, restockers=2, readers=2, cancelled=0.3, handed_over=0.3, received=200)
+"""Who shops when so many orders are asked for: more buyers for what comes in, fewer steps and reads for each order."""
+
 MOST_SHOWN = 20
 POLL_S = 0.2
 
@@ -76,15 +81,24 @@ console = Console(highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to shop among faults: so many seconds, or, if it is given, until so many orders were answered 201."""
+    """How long to shop among faults: until so many orders were answered 201 or so many seconds have passed.
+
+    `calm_s` is how long nothing breaks, at the mean, between a thing that is back and the next fault.
+    """
 
     seconds: float
-    orders: int | None
+    orders: float
+    calm_s: float
 
     @property
-    def enough(self) -> float:
-        """What has to be reached."""
-        return self.orders or self.seconds
+    def is_long(self) -> bool:
+        """Whether there is an end to reach: then many shop, and nodes compile as those in production do."""
+        return self.orders < math.inf
+
+    @property
+    def crew(self) -> Crew:
+        """Who shops."""
+        return LARGE_CREW if self.is_long else CREW
 
 
 @dataclass(frozen=True)
@@ -97,11 +111,13 @@ class Stage:
 
 
 @contextmanager
-def set_up() -> Iterator[Stage]:
+def set_up(plan: Plan) -> Iterator[Stage]:
     """Bring up three nodes and two servers without a past, and leave nothing running."""
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
-    cluster = Cluster(stages.LAB, NODES, name="chaos", network=NETWORK, heap_mb=HEAP_MB, owned=True)
+    cluster = Cluster(
+        stages.LAB, NODES, name="chaos", network=NETWORK, heap_mb=HEAP_MB, owned=True, thorough=plan.is_long
+    )
     cluster.destroy()
     with ExitStack() as stack:
         with console.status("Cassandra") as status:
@@ -117,8 +133,7 @@ def set_up() -> Iterator[Stage]:
             for service in services:
                 stack.callback(service.kill)
                 service.start()
-        crew = CREW.buyers + CREW.cancellers + CREW.restockers + CREW.readers
-        servers = [HttpServer(HOST, port, timeout_s=CLIENT_TIMEOUT_S, connections=crew) for port in PORTS]
+        servers = [HttpServer(HOST, port, timeout_s=CLIENT_TIMEOUT_S, connections=plan.crew.size) for port in PORTS]
         yield Stage(cluster, services, servers)
 
 
@@ -141,11 +156,11 @@ def shop_among_faults(stage: Stage, plan: Plan, seed: str, journal: Journal) -> 
         insist(server, "/readyz", patience_s=COMEBACK_S)
     first = Client(stage.servers, journal.write, random, patience_s=PATIENCE_S)
     shop = open_shop(stage.servers[0], first, random, products=PRODUCTS, users=USERS)
-    traffic = Traffic(shop, stage.servers, journal.write, seed, patience_s=PATIENCE_S, orders=sys.maxsize)
+    traffic = Traffic(plan.crew, shop, stage.servers, journal.write, seed, patience_s=PATIENCE_S, orders=sys.maxsize)
     with ThreadPoolExecutor(1, thread_name_prefix="traffic") as pool, _progress(plan) as shown:
-        shopping = pool.submit(traffic.run, CREW)
+        shopping = pool.submit(traffic.run)
         try:
-            with Faults(stage.cluster, stage.services, seed, shown.tell) as faults:
+            with Faults(stage.cluster, stage.services, seed, shown.tell, plan.calm_s) as faults:
                 while not shown.is_done(traffic, journal) and not shopping.done():
                     faults.raise_errors()
                     time.sleep(POLL_S)
@@ -160,7 +175,7 @@ def shop_among_faults(stage: Stage, plan: Plan, seed: str, journal: Journal) -> 
 
 def _await_comeback(traffic: Traffic) -> None:
     """Wait until orders are placed again, so that the end of the history shows the store at work."""
-    enough, end_s = traffic.placed + CREW.buyers, time.monotonic() + COMEBACK_S
+    enough, end_s = traffic.placed + traffic.crew.buyers, time.monotonic() + COMEBACK_S
     while traffic.placed < enough and not traffic.stopped.is_set():
         if time.monotonic() > end_s:
             raise ChaosError("no order is placed any more, although all nodes are back")
@@ -182,17 +197,17 @@ class _Shown:
 
     def is_done(self, traffic: Traffic, journal: Journal) -> bool:
         """Move the bar; return whether it was enough."""
-        reached = traffic.placed if self.plan.orders else time.monotonic() - self.began_s
+        parts = (time.monotonic() - self.began_s) / self.plan.seconds, traffic.placed / self.plan.orders
         text = f"{traffic.placed:,} orders, {journal.unknown:,} unknown"
-        self.progress.update(self.task, completed=reached, description=text)
-        return reached >= self.plan.enough
+        self.progress.update(self.task, completed=max(parts), description=text)
+        return max(parts) >= 1
 
 
 @contextmanager
 def _progress(plan: Plan) -> Iterator[_Shown]:
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        yield _Shown(plan, progress, progress.add_task("", total=plan.enough), time.monotonic())
+        yield _Shown(plan, progress, progress.add_task("", total=1), time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -248,7 +263,7 @@ def survey_store(stage: Stage, shop: Shop, journal: Journal) -> Remains:
 def run(plan: Plan, seed: str) -> Report:
     """Shop among faults on a new cluster, and judge what remains."""
     path = RUN / "history.jsonl"
-    with set_up() as stage:
+    with set_up(plan) as stage:
         journal = Journal(path)
         shop, faults = shop_among_faults(stage, plan, seed, journal)
         settled = settle(stage, journal)
@@ -343,15 +358,19 @@ def _listed(counts: Counter[str]) -> str:
 def main() -> None:
     """Run, show, and exit 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    how_long = parser.add_mutually_exclusive_group()
-    how_long.add_argument("--seconds", type=float, default=100.0, help="how long to shop among faults")
-    how_long.add_argument("--orders", type=int, help="shop until so many orders were placed, however long it takes")
+    parser.add_argument(
+        "--seconds", type=float, help=f"how long to shop among faults ({SECONDS:.0f}, or no end with --orders)"
+    )
+    parser.add_argument("--orders", type=int, help="shop, in a larger crowd, until so many orders were placed")
+    parser.add_argument("--calm", type=float, default=CALM_S, help="seconds without a fault, at the mean")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="for the same faults and shoppers again")
     parser.add_argument("--json", type=Path, help="where to write the report")
     options = parser.parse_args()
+    seconds = options.seconds or (math.inf if options.orders else SECONDS)
+    plan = Plan(seconds, options.orders or math.inf, options.calm)
     console.print(f"{stages.describe()}\nseed: {options.seed}\nhistory: {RUN / 'history.jsonl'}")
     try:
-        report = run(Plan(options.seconds, options.orders), options.seed)
+        report = run(plan, options.seed)
     except StoreError as error:
         console.print(f"[red]{error.message}")
         sys.exit(1)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 FREEZE_S = (9.0, 14.0)
 """How long a freeze lasts: longer than the deadline of a request and than the patience of a client with one server."""
 
-CALM_S = (2.0, 6.0)
-"""How long nothing happens between a thing that is back and the next fault."""
+CALM_S = 4.0
+"""How long nothing happens between a thing that is back and the next fault, half as long to half as long again."""
 
 DEAD_S = (0.0, 4.0)
 """How long what was killed stays dead."""
@@ -126,13 +126,14 @@ def _listens(server: HttpServer) -> bool:
 class Faults:
     """Breaks servers and nodes, each kind in a thread of its own, for as long as the context lasts or until `stop`.
 
-    The same seed gives each thread the same faults. `done` counts them.
+    The same seed gives each thread the same faults, `calm_s` (see CALM_S) between them. `done` counts them.
     """
 
     cluster: Cluster
     services: Sequence[Service]
     seed: str
     tell: Callable[[str], None]
+    calm_s: float = CALM_S
     done: Counter[str] = field(default_factory=Counter)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="faults"))
@@ -203,7 +204,7 @@ class Faults:
         """Yield whom to break and how, after some calm each; killing and freezing take turns at random."""
         while True:
             for how in random.sample(["kill", "freeze"], 2):
-                if self._stopped.wait(random.uniform(*CALM_S)):
+                if self._stopped.wait(self.calm_s * random.uniform(0.5, 1.5)):
                     return
                 yield random.choice(targets), how
 

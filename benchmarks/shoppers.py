@@ -25,9 +25,15 @@ if TYPE_CHECKING:
     from benchmarks.histories import Attempt
 
 SCARCE, PLENTY = 6, 40
-MOST_RECEIVED, MOST_DAMAGED = 20, 10
+MOST_DAMAGED = 10
 MOST_LINES = 4
 MOST_UNITS = 3
+CANCELLED_TWICE = 0.2
+"""The part of all orders that two cancel at once."""
+
+DISPUTED = 0.1
+"""The part of all orders that are handed over while they are cancelled."""
+
 LOST_INTEREST = 0.1
 """The part of buyers that do not ask again when they are not told what became of their order."""
 
@@ -73,18 +79,27 @@ def _make(server: Server, path: str, body: Any) -> Any:
 
 @dataclass(frozen=True)
 class Crew:
-    """How many threads do what."""
+    """How many threads do what, what parts of all orders are cancelled and handed over, and how much comes at most."""
 
     buyers: int = 8
     cancellers: int = 3
     restockers: int = 2
     readers: int = 3
+    cancelled: float = 0.5
+    handed_over: float = 0.6
+    received: int = 20
+
+    @property
+    def size(self) -> int:
+        """How many threads there are."""
+        return self.buyers + self.cancellers + self.restockers + self.readers
 
 
 @dataclass
 class Traffic:
     """Shoppers at work, until `orders` have been placed or `stop` is called; `placed` is how many were answered 201."""
 
+    crew: Crew
     shop: Shop
     servers: Sequence[Server]
     tell: Callable[[Attempt], None]
@@ -97,13 +112,13 @@ class Traffic:
     _known: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, crew: Crew) -> None:
+    def run(self) -> None:
         """Shop, and return when all shoppers have ended."""
         works: list[Callable[[Client, Random], None]] = [
-            *[self._buy] * crew.buyers,
-            *[self._cancel] * crew.cancellers,
-            *[self._restock] * crew.restockers,
-            *[self._read] * crew.readers,
+            *[self._buy] * self.crew.buyers,
+            *[self._cancel] * self.crew.cancellers,
+            *[self._restock] * self.crew.restockers,
+            *[self._read] * self.crew.readers,
         ]
         with ThreadPoolExecutor(len(works), thread_name_prefix="shopper") as pool:
             ends = [pool.submit(self._work, number, work) for number, work in enumerate(works)]
@@ -136,12 +151,12 @@ class Traffic:
                 self.stop()
         order_id = placed.asked["order_id"]
         self._known.append(order_id)
-        fate = random.random()
-        if fate < 0.5:  # noqa: PLR2004 - half of all orders are cancelled, some of them by two at once
+        fate, first_handed_over = random.random(), self.crew.cancelled - DISPUTED
+        if fate < self.crew.cancelled:
             self._unwanted.put(order_id)
-        if fate < 0.2:  # noqa: PLR2004
+        if fate < CANCELLED_TWICE:
             self._unwanted.put(order_id)
-        if fate > 0.4:  # noqa: PLR2004 - and these are handed over, some while they are cancelled
+        if first_handed_over <= fate < first_handed_over + self.crew.handed_over:
             client.pay(order_id)
             client.fulfil(order_id)
 
@@ -169,7 +184,7 @@ class Traffic:
         elif random.random() < 0.2:  # noqa: PLR2004 - now and then a count that finds what the books say
             client.count(product_id, seen.told["quantity"], seen.told["version"])
         elif seen.told["available"] < PLENTY and random.random() < 0.8:  # noqa: PLR2004
-            client.adjust(product_id, random.randint(1, MOST_RECEIVED), "RECEIVED")
+            client.adjust(product_id, random.randint(1, self.crew.received), "RECEIVED")
         else:
             client.adjust(product_id, -random.randint(1, MOST_DAMAGED), "DAMAGED")
 
