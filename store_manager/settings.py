@@ -401,12 +401,18 @@ class Settings:
         return found
 
 
+TOO_WEAK = ("TOO_SMALL", "TOO_WEAK")
+"""How OpenSSL's reasons end when it holds a certificate for unsafe."""
+
+
 def _check_key(prefix: str, certificate: str, key: str) -> ssl.SSLContext:
     """Return a server's context of a certificate, after making sure that its key is there."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:  # with a password, so that a key that is encrypted does not ask the terminal for one
         context.load_cert_chain(certificate, key or None, password="")
     except OSError as error:
+        if str(getattr(error, "reason", "")).endswith(TOO_WEAK):
+            raise _refuse_certificate(f"{prefix}_CERT", certificate, "its key or signature is too weak") from error
         name = f"{prefix}_KEY" if key else f"{prefix}_CERT"
         raise SettingError(
             f"{name} is {key or certificate!r}, which is not allowed: a PEM file with the key of the certificate, not "
@@ -429,15 +435,16 @@ def _check_trusted(certificate: str, server: ssl.SSLContext) -> None:
     try:
         _shake_hands(caller.wrap_bio(one, other), server.wrap_bio(other, one, server_side=True))
     except ssl.SSLCertVerificationError as error:
-        raise _refuse_certificate(certificate, error.verify_message) from error
+        raise _refuse_certificate("HTTP_TLS_CERT", certificate, error.verify_message) from error
     except ssl.SSLError as error:
-        raise _refuse_certificate(certificate, "callers know no cipher for its kind of key") from error
+        why = "callers know no cipher for its kind of key"
+        raise _refuse_certificate("HTTP_TLS_CERT", certificate, why) from error
 
 
-def _refuse_certificate(certificate: str, why: str) -> SettingError:
+def _refuse_certificate(name: str, certificate: str, why: str) -> SettingError:
     return SettingError(
-        f"HTTP_TLS_CERT is {certificate!r}, which is not allowed: a certificate that callers accept, but {why}",
-        setting="HTTP_TLS_CERT",
+        f"{name} is {certificate!r}, which is not allowed: a certificate that the other side accepts, but {why}",
+        setting=name,
     )
 
 

@@ -179,7 +179,7 @@ def test_https_needs_a_certificate_and_its_key(key: str, named: str) -> None:
 def certified(tmp_path: Path) -> Callable[..., str]:
     """Make a certificate that signs itself, good from one day to another, counted from now; its key is beside it."""
 
-    def make(first: int, last: int, extension: str = "", curve: str = "prime256v1") -> str:
+    def make(first: int, last: int, extension: str = "", curve: str = "prime256v1", kind: str = "") -> str:
         now = datetime.now(UTC)
         key, own, config = tmp_path / "key", tmp_path / "own", tmp_path / "config"
         (tmp_path / "index").touch()
@@ -188,7 +188,8 @@ def certified(tmp_path: Path) -> Callable[..., str]:
             "policy=p\nrand_serial=yes\nunique_subject=no\nx509_extensions=x\n[p]\ncommonName=supplied\n"
             f"[x]\nsubjectAltName=IP:127.0.0.1\n{extension}\n"
         )
-        ask = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes"]
+        kinds = [kind] if kind else ["ec", "-pkeyopt", f"ec_paramgen_curve:{curve}"]
+        ask = ["openssl", "req", "-new", "-newkey", *kinds, "-nodes"]
         ask += ["-subj", "/CN=store", "-keyout", str(key), "-out", str(own) + ".csr"]
         sign = ["openssl", "ca", "-batch", "-selfsign", "-config", str(config), "-notext", "-keyfile", str(key)]
         sign += ["-in", str(own) + ".csr", "-out", str(own)]
@@ -220,6 +221,12 @@ def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
     refused = Settings(http_tls_cert=certified(*made))
     with pytest.raises(SettingError, match=f"HTTP_TLS_CERT is .*{why}"):
         refused.check_certificate()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+def test_a_certificate_with_a_key_that_is_too_short_is_refused(certified: Callable[..., str]) -> None:
+    with pytest.raises(SettingError, match="HTTP_TLS_CERT is .*too weak"):
+        Settings(http_tls_cert=certified(-1, 1, kind="rsa:1024"))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
