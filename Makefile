@@ -50,6 +50,10 @@ schema-drill: $(INSTALLED)  ## Change the schema by twenty at once, among faults
 drill: $(INSTALLED)  ## Practise what operators and learners do: repair, restore, join, labs (DRILLS=restore for one)
 	@$(BIN)/python -m pytest $(ARGS) $(DRILLS:%=tests/drills/drill_%.py)
 
+.PHONY: containers
+containers:  ## Check compose/: three nodes, a fourth that joins, a store that stops with a request under way
+	@bash .ci/run containers
+
 .PHONY: lint
 lint: $(INSTALLED)  ## Check style, types and the way of the imports
 	@$(BIN)/ruff check .
