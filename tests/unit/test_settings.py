@@ -225,7 +225,7 @@ def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 def test_a_certificate_with_a_key_that_is_too_short_is_refused(certified: Callable[..., str]) -> None:
-    with pytest.raises(SettingError, match="HTTP_TLS_CERT is .*too weak"):
+    with pytest.raises(SettingError, match=r"HTTP_TLS_CERT is .*too weak"):
         Settings(http_tls_cert=certified(-1, 1, kind="rsa:1024"))
 
 
