@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keyspaces
 import operators
 import pytest
 import shops
@@ -58,6 +59,7 @@ def settings(cluster: Cluster) -> Settings:
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
+    keyspaces.forget_buckets()  # a service that is stopped and started anew knows nothing of what was there before
     with closing(connections.connect(settings)) as database:
         sync(database, settings)
         connections.prepare_all((*dao.REHEARSALS, scans.rehearse))
