@@ -63,7 +63,7 @@ class Size:
 
 
 FULL = Size(comers=20, times=10, rows=200_000, calm_s=10.0)
-SHORT = Size(comers=4, times=1, rows=1_000, calm_s=1.0)
+SHORT = Size(comers=4, times=1, rows=400, calm_s=1.0)
 
 Row = dict[str, Any]
 
