@@ -300,23 +300,24 @@ def run(side: str, faults: list[str], *, rate: float | None, short: bool) -> lis
     rows: list[dict[str, Any]] = []
     with set_up(side, rate=rate, short=short) as stage:
         console.print(f"{side}: {stage.rate:.0f} requests a second")
-        for fault in faults:
+        for fault, following in zip(faults, [*faults[1:], None], strict=True):
             console.print(f"  {fault}")
             rows += measure(stage, side, fault)
-            _make_whole(stage)
+            if following is not None:
+                _make_whole(stage, following)
         wrong = audit(stage)
         console.print(f"  audit: {wrong} wrong")
     return [{**row, "wrong": wrong} for row in rows]
 
 
-def _make_whole(stage: Stage) -> None:
-    """Bring back what a fault has left away, but not a node that the next fault brings back; give all their share."""
-    if stage.returned_s is not None:
-        stage.cluster.start(3)
+def _make_whole(stage: Stage, following: str) -> None:
+    """Bring back what a fault has left away, save what the following one brings back; give all their share."""
     for node in stage.cluster.nodes:
         process = stage.cluster.process(node)
         if process is not None:
             full_share(process.pid)
+        elif following != "restart":
+            stage.cluster.start(node.number)
     time.sleep(stage.calm_s)
 
 
