@@ -92,7 +92,7 @@ class Plan:
 
     @property
     def is_long(self) -> bool:
-        """Whether there is an end to reach: then many shop, and nodes compile as those in production do."""
+        """Whether so many orders are asked for: then many shop, and nodes compile as those in production do."""
         return self.orders < math.inf
 
     @property

@@ -175,11 +175,15 @@ def test_https_needs_a_certificate_and_its_key(key: str, named: str) -> None:
         Settings(http_tls_key=__file__)
 
 
+ELLIPTIC = "ec -pkeyopt ec_paramgen_curve:{}"
+"""What openssl is told to make a key on an elliptic curve."""
+
+
 @pytest.fixture
 def certified(tmp_path: Path) -> Callable[..., str]:
     """Make a certificate that signs itself, good from one day to another, counted from now; its key is beside it."""
 
-    def make(first: int, last: int, extension: str = "", curve: str = "prime256v1", kind: str = "") -> str:
+    def make(first: int, last: int, extension: str = "", key_of: str = ELLIPTIC.format("prime256v1")) -> str:
         now = datetime.now(UTC)
         key, own, config = tmp_path / "key", tmp_path / "own", tmp_path / "config"
         (tmp_path / "index").touch()
@@ -188,8 +192,7 @@ def certified(tmp_path: Path) -> Callable[..., str]:
             "policy=p\nrand_serial=yes\nunique_subject=no\nx509_extensions=x\n[p]\ncommonName=supplied\n"
             f"[x]\nsubjectAltName=IP:127.0.0.1\n{extension}\n"
         )
-        kinds = [kind] if kind else ["ec", "-pkeyopt", f"ec_paramgen_curve:{curve}"]
-        ask = ["openssl", "req", "-new", "-newkey", *kinds, "-nodes"]
+        ask = ["openssl", "req", "-new", "-newkey", *key_of.split(), "-nodes"]
         ask += ["-subj", "/CN=store", "-keyout", str(key), "-out", str(own) + ".csr"]
         sign = ["openssl", "ca", "-batch", "-selfsign", "-config", str(config), "-notext", "-keyfile", str(key)]
         sign += ["-in", str(own) + ".csr", "-out", str(own)]
@@ -211,7 +214,7 @@ def certified(tmp_path: Path) -> Callable[..., str]:
         ((-2, -1), "certificate has expired"),
         ((1, 2), "certificate is not yet valid"),
         ((-1, 1, "extendedKeyUsage=clientAuth"), "certificate purpose"),
-        ((-1, 1, "", "secp256k1"), "no cipher for its kind of key"),
+        ((-1, 1, "", ELLIPTIC.format("secp256k1")), "no cipher for its kind of key"),
     ],
 )
 def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
@@ -226,7 +229,7 @@ def test_a_certificate_that_callers_would_refuse_is_refused_at_the_start(
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 def test_a_certificate_with_a_key_that_is_too_short_is_refused(certified: Callable[..., str]) -> None:
     with pytest.raises(SettingError, match=r"HTTP_TLS_CERT is .*too weak"):
-        Settings(http_tls_cert=certified(-1, 1, kind="rsa:1024"))
+        Settings(http_tls_cert=certified(-1, 1, key_of="rsa:1024"))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
