@@ -70,8 +70,10 @@ COMEBACK_S = 120.0
 RECOVERY_S = 120.0
 PRODUCTS, USERS = 8, 4
 CREW = Crew()
-LARGE_CREW = Crew(buyers=16, cancellers=4, restockers=2, readers=2, cancelled=0.3, handed_over=0.3, received=200)
-"""Who shops when so many orders are asked for: more buyers for what comes in, fewer steps and reads for each order."""
+LARGE_CREW = Crew(
+    buyers=24, cancellers=3, restockers=2, readers=2, cancelled=0.1, handed_over=0.1, received=2000, most_lines=2
+)
+"""Who shops when so many orders are asked for: more buyers for what comes in, and less to do for each order."""
 
 MOST_SHOWN = 20
 POLL_S = 0.2

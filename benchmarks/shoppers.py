@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
 SCARCE, PLENTY = 6, 40
 MOST_DAMAGED = 10
-MOST_LINES = 4
 MOST_UNITS = 3
-CANCELLED_TWICE = 0.2
-"""The part of all orders that two cancel at once."""
+CANCELLED_TWICE = 0.4
+"""The part of all cancelled orders that two cancel at once."""
 
-DISPUTED = 0.1
-"""The part of all orders that are handed over while they are cancelled."""
+DISPUTED = 0.2
+"""The part of all cancelled orders that are handed over at the same time."""
 
 LOST_INTEREST = 0.1
 """The part of buyers that do not ask again when they are not told what became of their order."""
@@ -79,7 +78,10 @@ def _make(server: Server, path: str, body: Any) -> Any:
 
 @dataclass(frozen=True)
 class Crew:
-    """How many threads do what, what parts of all orders are cancelled and handed over, and how much comes at most."""
+    """How many threads do what, what parts of all orders are cancelled and handed over, and how much comes at most.
+
+    `most_lines` is how long a basket is at most.
+    """
 
     buyers: int = 8
     cancellers: int = 3
@@ -88,6 +90,7 @@ class Crew:
     cancelled: float = 0.5
     handed_over: float = 0.6
     received: int = 20
+    most_lines: int = 4
 
     @property
     def size(self) -> int:
@@ -151,10 +154,11 @@ class Traffic:
                 self.stop()
         order_id = placed.asked["order_id"]
         self._known.append(order_id)
-        fate, first_handed_over = random.random(), self.crew.cancelled - DISPUTED
-        if fate < self.crew.cancelled:
+        cancelled = self.crew.cancelled
+        fate, first_handed_over = random.random(), cancelled * (1 - DISPUTED)
+        if fate < cancelled:
             self._unwanted.put(order_id)
-        if fate < CANCELLED_TWICE:
+        if fate < cancelled * CANCELLED_TWICE:
             self._unwanted.put(order_id)
         if first_handed_over <= fate < first_handed_over + self.crew.handed_over:
             client.pay(order_id)
@@ -163,7 +167,7 @@ class Traffic:
     def _basket(self, random: Random) -> list[tuple[str, int]]:
         """Choose products, the hottest in every other basket; one may stand in several lines."""
         products = self.shop.product_ids
-        chosen = [random.choice(products) for _ in range(random.randint(1, MOST_LINES))]
+        chosen = [random.choice(products) for _ in range(random.randint(1, self.crew.most_lines))]
         if random.random() < 0.5:  # noqa: PLR2004
             chosen[0] = products[0]
         return [(product_id, random.randint(1, MOST_UNITS)) for product_id in chosen]
