@@ -14,7 +14,7 @@ from functools import partial, wraps
 from typing import Any
 
 import orjson
-from flask import Response
+from flask import Response, g
 from flask_restx import Model as RestxModel
 from flask_restx import Namespace, Resource
 from flask_restx import fields as restx
@@ -180,11 +180,9 @@ def operation(namespace: Namespace, contract: Contract) -> Callable[[Handler], H
             level = arguments.pop("level", None)
             if contract.asks_database:
                 store().keeper.require()
+            g.key = arguments.get("key")
             with contract.reading(level):
-                response = handler(self, **arguments)
-            if contract.keyed and arguments["key"] is not None and arguments["key"].replayed:
-                response.headers[REPLAYED] = "true"
-            return response
+                return handler(self, **arguments)
 
         return namespace.doc(**_documentation(namespace, contract))(run)  # type: ignore[no-any-return]
 

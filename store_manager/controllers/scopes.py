@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import ExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -14,13 +15,14 @@ from flask import Flask, Response, g, request
 from store_manager import metrics
 from store_manager.controllers import problems
 from store_manager.controllers.contexts import store
-from store_manager.controllers.operations import ATTEMPTS, COORDINATOR, STALE
+from store_manager.controllers.operations import ATTEMPTS, COORDINATOR, REPLAYED, STALE
 from store_manager.controllers.requests import LEVEL_HEADER
 from store_manager.database.deadlines import deadline
 from store_manager.database.tallies import tally
 
 if TYPE_CHECKING:
     from store_manager.database.tallies import Tally
+    from store_manager.services.request_keys import RequestKey
 
 REQUEST_ID = "X-Request-ID"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -65,6 +67,7 @@ def _request_id() -> str:
 def _finish(response: Response) -> Response:
     response.headers[REQUEST_ID] = g.request_id
     _say_who_answered(response, g.tally)
+    _say_if_replayed(response)
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     _tell(response.status_code, time.perf_counter() - g.started_at, g.tally)
@@ -79,6 +82,13 @@ def _say_who_answered(response: Response, statements: Tally) -> None:
         response.headers[ATTEMPTS] = str(statements.attempts)
     if statements.may_miss:
         response.headers[STALE] = "true"
+
+
+def _say_if_replayed(response: Response) -> None:
+    """Say that this was the first outcome of a key, found again: a refusal just as much as a success."""
+    key: RequestKey | None = g.get("key")
+    if key is not None and key.replayed and response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        response.headers[REPLAYED] = "true"
 
 
 def _tell(status: int, duration_s: float, statements: Tally) -> None:

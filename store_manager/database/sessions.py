@@ -304,16 +304,27 @@ class PreparingSession:
                 trace=traces.wanted(),
             )
             with traces.noting(future):
-                result = future.result()
+                result = self._await(future, sending, shortage)
             answered = self._describe(sending, future)
         except DRIVER_ERRORS as error:
-            _raise_translated(error, sending.kind, _count_asked(future) if future else 0, shortage)
+            shortage = shortage or self._find_shortage(sending)
+            _raise_translated(error, sending.kind, _count_asked(future), shortage)
         else:
             return result
         finally:
             if future is not None:
                 self._suspect_silent(future)
-            count(time.perf_counter() - started, answered)
+            count(time.perf_counter() - started, answered, attempts=_count_asked(future))
+
+    def _await(self, future: Any, sending: Sending, shortage: Shortage | None) -> Any:
+        """Return the driver's result; wait no longer once too few copies are in reach, of which there were enough.
+
+        What had been asked of a copy that died is answered by nobody, and the coordinator would wait for it.
+        """
+        while shortage is None and not future._event.wait(self._shortage_timeout_s):
+            if self._find_shortage(sending) is not None:
+                raise OperationTimedOut("Too few copies are left", last_host=future._current_host)
+        return future.result()
 
     def _find_shortage(self, sending: Sending) -> Shortage | None:
         query = sending.query
@@ -333,7 +344,7 @@ class PreparingSession:
 
     def _describe(self, sending: Sending, future: Any) -> Answered:
         coordinator, level = str(future.coordinator_host.address), levels.name_of(sending.level)
-        return Answered(coordinator, level, _count_asked(future), self._may_miss(sending))
+        return Answered(coordinator, level, self._may_miss(sending))
 
     def _may_miss(self, sending: Sending) -> bool:
         if sending.kind is not Kind.READ or ConsistencyLevel.is_serial(sending.level):
@@ -351,9 +362,9 @@ class PreparingSession:
                 self._prober.suspect(host)
 
 
-def _count_asked(future: Any) -> int:
+def _count_asked(future: Any | None) -> int:
     """Return to how many nodes a statement was sent; the driver lists one twice that first has to prepare it."""
-    return len(set(future.attempted_hosts))
+    return len(set(future.attempted_hosts)) if future is not None else 0
 
 
 def _check_deadline() -> float | None:

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answered:
-    """How one statement was answered: by which node, at which level, after it was sent to how many nodes."""
+    """How one statement was answered: by which node, at which level, and whether it may have missed a write."""
 
     coordinator: str
     level: str
-    attempts: int
     may_miss: bool = False
 
 
@@ -43,15 +42,15 @@ class Tally:
         self.levels: dict[str, None] = {}
         self._lock = threading.Lock()
 
-    def add(self, seconds: float, answered: Answered | None = None) -> None:
-        """Count one statement that took `seconds`, and how it was answered, if it was."""
+    def add(self, seconds: float, answered: Answered | None = None, *, attempts: int = 0) -> None:
+        """Count one statement that took `seconds` and went to `attempts` nodes, and how it was answered, if it was."""
         with self._lock:
             self.statements += 1
             self.seconds += seconds
+            self.attempts = max(self.attempts, attempts)
             if answered is not None:
                 self.coordinators[answered.coordinator] += 1
                 self.levels[answered.level] = None
-                self.attempts = max(self.attempts, answered.attempts)
                 self.may_miss |= answered.may_miss
 
     def absorb(self, other: Tally) -> None:
@@ -81,11 +80,11 @@ def tally() -> Iterator[Tally]:
             outer.absorb(inner)
 
 
-def count(seconds: float, answered: Answered | None = None) -> None:
+def count(seconds: float, answered: Answered | None = None, *, attempts: int = 0) -> None:
     """Count one statement of `seconds` in the tally at hand, if there is one."""
     current = _current.get()
     if current is not None:
-        current.add(seconds, answered)
+        current.add(seconds, answered, attempts=attempts)
 
 
 def at_hand() -> Tally | None:

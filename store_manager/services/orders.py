@@ -103,6 +103,9 @@ def _go_on(begun: Order, key: RequestKey) -> Order:
         raise _spent()
     key.replay()
     if head.status == REJECTED:
+        if not head.settled:  # the first call decided it, and died before it gave back what it had reserved
+            with outcomes.located(f"/orders/{head.order_id}"):
+                _settle(begun, _products_of(begun))
         raise _stock_short(json.loads(head.short_lines))
     return begun
 
@@ -210,8 +213,12 @@ def _stock_short(lines: list[dict[str, Any]]) -> StockShort:
 
 
 def _note_intent(scope: str, order_id: UUID, at: datetime) -> None:
-    """Let recovery find the order, before anything is done that a crash could leave half done."""
-    listings.add(listings.INTENTS, scope, order_id, at)
+    """Let recovery find the order, before anything is done that a crash could leave half done.
+
+    An intent alone does nothing to an order, so one that may or may not stand there changes nothing.
+    """
+    with outcomes.untouched():
+        listings.add(listings.INTENTS, scope, order_id, at)
 
 
 def _reject(order: Order, short: list[reservations.Short], *, alone: bool) -> Order:

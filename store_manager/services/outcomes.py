@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def untouched() -> Iterator[None]:
+    """Turn an unknown outcome into `DatabaseUnavailable`: nothing follows from what is written inside, if it is."""
+    try:
+        yield
+    except OutcomeUnknown as error:
+        raise DatabaseUnavailable("The database did not answer; nothing was changed.", **error.details) from error
+
+
+@contextmanager
 def located(location: str) -> Iterator[None]:
     """Turn any loss of the database into `OutcomeUnknown` at this address: something has been written before."""
     try:

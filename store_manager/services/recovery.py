@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 100
 MOST_PUT_OFF = 10
-"""After so many orders of a shard could not be finished, the rest waits for the next time: the database is ill."""
+"""After so many orders of a shard in a row could not be finished, the rest waits: it is the database that is ill."""
 
 STEP_S = 30.0
 """How long the work on one order may take."""
@@ -97,7 +97,7 @@ def _walk(purpose: _Purpose, until: str) -> Iterator[Recovered]:
 
 def _walk_shard(purpose: _Purpose, shard: int, until: str) -> Iterator[Recovered]:
     """Walk a shard's intents; the mark stays before the first order that was put off, the walk goes on to others."""
-    mark, put_off = recovery.find_mark(purpose.name, shard), 0
+    mark, put_off, in_a_row = recovery.find_mark(purpose.name, shard), False, 0
     for page in _read_pages(purpose.scope, shard, mark, until):
         left = purpose.find_left([entry.key for entry in page])
         moved = mark
@@ -105,13 +105,14 @@ def _walk_shard(purpose: _Purpose, shard: int, until: str) -> Iterator[Recovered
             if entry.key in left:
                 finished = _finish(entry.key, purpose.finish)
                 yield Recovered(purpose.name, entry.key, finished)
-                put_off += not finished
-            if put_off == MOST_PUT_OFF:
+                put_off |= not finished
+                in_a_row = 0 if finished else in_a_row + 1
+            if in_a_row == MOST_PUT_OFF:
                 break
             moved = moved if put_off else entry.position
         if moved != mark:
             recovery.move_mark(purpose.name, shard, mark := moved)
-        if put_off == MOST_PUT_OFF:
+        if in_a_row == MOST_PUT_OFF:
             return
 
 

@@ -168,11 +168,15 @@ class StockWriters:
                 return  # those who have something else to do are not waited for
 
     def _take(self, product_id: UUID, now_s: float) -> list[_Waiting]:
-        """Take the next operations off the queue; the writer ends, under the lock, once there are none."""
+        """Take the next operations off the queue; the writer ends, under the lock, once there are none.
+
+        What follows on another operation with the same id (a reservation, and its release by a recovery) waits for the
+        next batch: in one, its condition would be on a row that is not there yet, and the database refuses that.
+        """
         together: list[_Waiting] = []
         with self._lock:
             queue = self._queues[product_id]
-            while queue and len(together) < MOST_TOGETHER:
+            while queue and len(together) < MOST_TOGETHER and not _is_among(queue[0], together):
                 waiting = queue.popleft()
                 expired = waiting.end_s is not None and waiting.end_s <= now_s
                 if not expired and waiting.future.set_running_or_notify_cancel():
@@ -242,6 +246,10 @@ def await_done(future: Future[Done]) -> Done:
         if future.cancel():
             raise Contended("Too many others are changing the stock of this product; nothing was changed.") from None
         raise OutcomeUnknown("No answer came in time; the stock may have been changed.") from None
+
+
+def _is_among(waiting: _Waiting, together: list[_Waiting]) -> bool:
+    return any(one.operation.operation_id == waiting.operation.operation_id for one in together)
 
 
 def _end_s(together: list[_Waiting], begun_s: float) -> float:

@@ -80,6 +80,7 @@ def test_a_rejected_order_sent_again_is_told_the_same_although_stock_has_come(cl
     again = client.post("/orders", json=body, headers=key)
     assert (first.status_code, again.status_code) == (409, 409)
     assert again.json["lines"] == first.json["lines"]
+    assert (first.headers.get(REPLAYED), again.headers.get(REPLAYED)) == (None, "true")
     assert reserved(client, body) == 0
 
 
@@ -110,8 +111,27 @@ def test_a_product_and_a_user_sent_again_are_the_same(client: Any, key: dict[str
 def test_a_refused_product_sent_again_is_refused_again(client: Any, key: dict[str, str]) -> None:
     taken = shops.new_product()
     body = {"sku": taken.sku, "name": "A", "price": 1}
-    codes = [client.post("/products", json=body, headers=key).json["code"] for _ in range(2)]
-    assert codes == ["SKU_TAKEN", "SKU_TAKEN"]
+    refused = [client.post("/products", json=body, headers=key) for _ in range(2)]
+    assert [one.json["code"] for one in refused] == ["SKU_TAKEN", "SKU_TAKEN"]
+    assert [one.headers.get(REPLAYED) for one in refused] == [None, "true"]
+
+
+def test_a_rejected_order_sent_again_first_gives_back_what_the_first_call_left_reserved(
+    client: Any, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, short = order_body(3), order_body(9)
+    body["items"] += short["items"]
+
+    def die(*_: object) -> None:
+        raise RuntimeError("planted: the process dies here")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(reservations, "release", die)
+        assert client.post("/orders", json=body, headers=key).status_code == 500
+    assert reserved(client, body) == 3
+    again = client.post("/orders", json=body, headers=key)
+    assert (again.status_code, again.json["code"]) == (409, "STOCK_SHORT")
+    assert reserved(client, body) == 0
 
 
 def test_an_adjustment_and_a_count_sent_again_move_nothing_twice(client: Any, key: dict[str, str]) -> None:

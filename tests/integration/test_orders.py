@@ -13,6 +13,7 @@ import shops
 from store_manager.dao import listings as listing_rows
 from store_manager.dao import orders as order_rows
 from store_manager.errors import (
+    DatabaseUnavailable,
     OrderNotFound,
     OrderStateConflict,
     OutcomeUnknown,
@@ -155,6 +156,18 @@ def test_what_stopped_after_the_decision_is_finished_by_the_same_call(monkeypatc
     assert unknown.value.details["location"] == f"/orders/{order_id}"
     assert balance(product.product_id) == (5, 3)
     assert orders.cancel(order_id).head.status == "CANCELLED"
+    assert balance(product.product_id) == (5, 0)
+
+
+def test_an_order_whose_intent_could_not_be_noted_was_not_placed_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    product, user = shops.new_product(5), shops.new_user()
+
+    def lose_the_database(*_: object) -> None:
+        raise OutcomeUnknown("planted")
+
+    monkeypatch.setattr(listing_rows, "add", lose_the_database)
+    with pytest.raises(DatabaseUnavailable, match="nothing was changed"):
+        place(user.user_id, (product.product_id, 3))
     assert balance(product.product_id) == (5, 0)
 
 

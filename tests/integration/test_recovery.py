@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -251,6 +252,29 @@ def test_what_can_not_be_finished_keeps_no_other_order_waiting(
     assert [balance(product_id) for product_id in left].count((5, 3)) == len(stuck)
     recover()
     assert [balance(product_id) for product_id in left].count((5, 0)) == len(left)
+
+
+def test_many_that_can_not_be_finished_keep_no_other_order_of_their_shard_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listings, "INTENTS", replace(listings.INTENTS, shards=1))
+    recover()
+    left = [place_and_die(monkeypatch, order_rows, "change_status") for _ in range(2 * recovery.MOST_PUT_OFF + 2)]
+    change_status = order_rows.change_status
+    met: list[UUID] = []
+
+    def fail_every_other(order: Order, status: str, **values: object) -> Order | None:
+        met.append(order.head.order_id)
+        if len(met) % 2:
+            raise ValueError("planted")
+        return change_status(order, status, **values)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as planted:
+        planted.setattr(order_rows, "change_status", fail_every_other)
+        recover()
+    assert [balance(product_id) for product_id in left].count((5, 0)) == recovery.MOST_PUT_OFF + 1
+    recover()
+    assert [balance(product_id) for product_id in left] == [(5, 0)] * len(left)
 
 
 def test_two_recoveries_at_once_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -146,6 +147,30 @@ def test_two_processes_that_write_one_product_lose_nothing() -> None:
     assert shops.at_once(40, buy).count(True) == 30
     assert stocks.get(product.product_id).available == 0
     assert sums(product.product_id) == (30, 30)
+
+
+def test_a_reservation_that_is_released_while_it_waits_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recovery gives an order up while its reservation waits for the writer: nobody who waits beside them is harmed."""
+    product, order_id, gate = shops.new_product(5), uuid4(), threading.Event()
+    find = stock_rows.find
+
+    def find_later(*args: object, **options: object) -> object:
+        gate.wait(10)
+        return find(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stock_rows, "find", find_later)
+    writers, reservation = stock_writers.StockWriters(), reservations.operation_id_of(order_id, product.product_id)
+    operations = [
+        Operation(Verb.ADJUST, uuid4(), 1, reason="RECEIVED"),  # the writer begins with it, and the others gather
+        Operation(Verb.RESERVE, reservation, 2, order_id=order_id),
+        Operation(Verb.RELEASE, reservation),
+        Operation(Verb.RESERVE, uuid4(), 1),
+    ]
+    futures = [writers.submit(product.product_id, operation) for operation in operations]
+    gate.set()
+    assert [stock_writers.await_done(future).verdict.refusal for future in futures] == [None] * 4
+    stock = stocks.get(product.product_id)
+    assert (stock.on_hand, stock.reserved) == (6, 1)
 
 
 def test_a_release_that_comes_first_makes_the_reservation_impossible() -> None:

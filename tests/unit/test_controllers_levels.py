@@ -31,12 +31,13 @@ class Asked:
     def __init__(self) -> None:
         self.reading: list[Reading] = []
         self.answered: list[tallies.Answered] = []
+        self.attempts = 1
 
     def find(self, error: type[Exception]) -> Any:
         def find(*_: Any, **__: Any) -> Any:
             self.reading.append(levels.at_hand())
             for one in self.answered:
-                tallies.count(0.001, one)
+                tallies.count(0.001, one, attempts=self.attempts)
             raise error("nothing there")
 
         return find
@@ -111,10 +112,11 @@ def test_only_a_get_of_what_is_stored_takes_a_level(client: Any, method: str, pa
 
 def test_the_answer_says_who_answered_at_which_levels_and_after_how_many_attempts(client: Any, asked: Asked) -> None:
     asked.answered = [
-        tallies.Answered("10.0.0.2", "LOCAL_QUORUM", attempts=1),
-        tallies.Answered("10.0.0.1", "LOCAL_SERIAL", attempts=3),
-        tallies.Answered("10.0.0.2", "LOCAL_QUORUM", attempts=1),
+        tallies.Answered("10.0.0.2", "LOCAL_QUORUM"),
+        tallies.Answered("10.0.0.1", "LOCAL_SERIAL"),
+        tallies.Answered("10.0.0.2", "LOCAL_QUORUM"),
     ]
+    asked.attempts = 3
     headers = client.get(f"/products/{ID}").headers
     assert headers["Coordinator-Node"] == "10.0.0.2, 10.0.0.1"
     assert headers["Consistency-Level"] == "LOCAL_QUORUM, LOCAL_SERIAL"
@@ -123,7 +125,7 @@ def test_the_answer_says_who_answered_at_which_levels_and_after_how_many_attempt
 
 
 def test_the_answer_says_that_it_may_be_stale(client: Any, asked: Asked) -> None:
-    asked.answered = [tallies.Answered("10.0.0.2", "LOCAL_ONE", attempts=1, may_miss=True)]
+    asked.answered = [tallies.Answered("10.0.0.2", "LOCAL_ONE", may_miss=True)]
     assert client.get(f"/products/{ID}").headers["Possibly-Stale"] == "true"
 
 
@@ -132,7 +134,7 @@ def test_what_asked_no_node_names_none(client: Any) -> None:
 
 
 def test_the_figures_count_the_statements_of_each_coordinator(client: Any, asked: Asked) -> None:
-    asked.answered = [tallies.Answered("10.9.9.9", "LOCAL_QUORUM", attempts=1)] * 3
+    asked.answered = [tallies.Answered("10.9.9.9", "LOCAL_QUORUM")] * 3
     client.get(f"/products/{ID}")
     client.get(f"/products/{ID}")
     assert 'store_cql_coordinated_total{coordinator="10.9.9.9"} 6.0' in client.get("/metrics").text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cassandra import ConsistencyLevel, InvalidRequest, OperationTimedOut, ReadFailure
@@ -20,6 +20,9 @@ from store_manager.database.sessions import PreparingSession, Rows, guarded, reh
 from store_manager.database.tallies import tally
 from store_manager.database.traces import tracing
 from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 READ = 'SELECT "a" FROM ks.t WHERE "id" = %(0)s'
 WRITE = 'INSERT INTO ks.t ("id") VALUES (%(0)s)'
@@ -60,6 +63,8 @@ class FakeFuture:
         self.coordinator_host = getattr(answer, "by", None if isinstance(answer, Exception) else A)
         self._errors: dict[Any, Exception] = getattr(answer, "failed", {})
         self._query_traces = None
+        self._current_host = self.attempted_hosts[-1]
+        self._event = SimpleNamespace(wait=getattr(answer, "wait", lambda _s: True))
 
     def result(self) -> Any:
         if isinstance(self.answer, Exception):
@@ -355,6 +360,22 @@ def timed_out(*asked: Any, failed: dict[Any, Exception] | None = None) -> Operat
     return error
 
 
+def unanswered(meanwhile: Callable[[], None]) -> Any:
+    """Stand for an answer that never comes; `meanwhile` happens while it is waited for."""
+
+    def wait(slice_s: float) -> bool:
+        assert slice_s == SHORTAGE_TIMEOUT_S, "waited on although copies are gone"
+        assert not waited, "waited again although copies are gone"
+        waited.append(slice_s)
+        meanwhile()
+        return False
+
+    waited: list[float] = []
+    never = answer()
+    never.wait = wait
+    return never
+
+
 def overtaken(answer_of: Any, *asked: Any, by: Any) -> Any:
     answer_of.asked, answer_of.by = list(asked), by
     return answer_of
@@ -453,6 +474,25 @@ def test_a_read_that_may_be_stale_asks_one_copy_at_once_when_too_few_can_be_reac
     assert [(one.query.consistency_level, one.timeout) for one in raw.sent] == [(LOCAL_ONE, 2.0)]
 
 
+@pytest.mark.parametrize("text", [WRITE, CONDITIONAL])
+def test_who_waits_while_copies_go_away_waits_no_longer_and_is_told_the_numbers(
+    session: PreparingSession, raw: FakeRaw, replicas: FakeReplicas, text: str
+) -> None:
+    raw.answers = [unanswered(lambda: setattr(replicas, "shortage", Shortage(required=2, alive=1)))]
+    with pytest.raises(OutcomeUnknown) as unknown:
+        session.execute(text, PARAMETERS)
+    assert unknown.value.details == {"replicas_required": 2, "replicas_alive": 1}
+
+
+def test_a_read_under_way_while_copies_go_away_is_answered_by_one_copy(
+    session: PreparingSession, raw: FakeRaw, replicas: FakeReplicas
+) -> None:
+    raw.answers = [unanswered(lambda: setattr(replicas, "shortage", Shortage(required=2, alive=1))), answer({"a": 1})]
+    with reading("LOCAL_QUORUM", may_be_stale=True), tally() as counted:
+        rows = session.execute(READ, PARAMETERS)
+    assert (rows.one(), counted.may_miss) == ({"a": 1}, True)
+
+
 def test_no_other_read_is_lowered(session: PreparingSession, raw: FakeRaw) -> None:
     raw.answers = [OperationTimedOut()] * 3
     with reading("LOCAL_QUORUM", may_be_stale=False), pytest.raises(DatabaseUnavailable):
@@ -477,6 +517,13 @@ def test_who_answered_at_which_level_and_after_how_many_attempts_is_tallied(
     assert counted.coordinators == {"10.0.0.3": 1, "10.0.0.1": 1}
     assert list(counted.levels) == ["LOCAL_QUORUM", "SERIAL"]
     assert (counted.attempts, counted.may_miss, counted.statements) == (3, False, 3)
+
+
+def test_attempts_count_for_a_statement_that_nobody_answered_too(session: PreparingSession, raw: FakeRaw) -> None:
+    raw.answers = [timed_out(A, B, C)]
+    with tally() as counted, reading("LOCAL_QUORUM", may_be_stale=True):
+        session.execute(READ, PARAMETERS)
+    assert (counted.attempts, counted.coordinators) == (3, {"10.0.0.1": 1})
 
 
 def test_a_write_that_could_not_even_be_prepared_has_not_happened(session: PreparingSession, raw: FakeRaw) -> None:

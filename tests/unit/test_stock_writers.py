@@ -34,6 +34,7 @@ class Rows:
     def __init__(self) -> None:
         self.head: Stock | None = None
         self.batches: list[int] = []
+        self.carried: list[list[object]] = []
         self.gate: threading.Event | None = None
         self.error: Exception | None = None
         self.unreadable: Exception | None = None
@@ -60,6 +61,7 @@ class Rows:
                 del self.movements[version]
         self.head = after
         self.batches.append(len(changes))
+        self.carried.append([change.movement.operation_id for change in changes])
         self.movements |= {change.movement.sequence: change.movement for change in changes}
         return True
 
@@ -96,6 +98,23 @@ def test_those_who_wait_together_are_carried_by_one_batch(rows: Rows) -> None:
     assert versions == list(range(1, 71))
     assert max(rows.batches) == stock_writers.MOST_TOGETHER
     assert len(rows.batches) <= 4
+
+
+def test_a_reservation_and_its_release_are_never_in_one_batch(rows: Rows) -> None:
+    rows.gate = threading.Event()
+    writers, product_id, reservation = StockWriters(), uuid4(), uuid4()
+    first = count(writers, product_id)
+    futures = [
+        writers.submit(product_id, Operation(Verb.RESERVE, reservation, 2, order_id=uuid4())),
+        writers.submit(product_id, Operation(Verb.RESERVE, uuid4(), 1, order_id=uuid4())),
+        writers.submit(product_id, Operation(Verb.RELEASE, reservation)),
+        writers.submit(product_id, Operation(Verb.RESERVE, uuid4(), 1, order_id=uuid4())),
+    ]
+    rows.gate.set()
+    for future in (first, *futures):
+        await_done(future)
+    assert sum(rows.batches) == 5
+    assert not any(len(set(ids)) < len(ids) for ids in rows.carried)
 
 
 class Pauses:
