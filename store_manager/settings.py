@@ -257,7 +257,10 @@ class Settings:
         2.0, "How often at least a connection to a node that is down is tried", _SECONDS, unit="s"
     )
     request_timeout_s: float = _declare(
-        10.0, "How long one HTTP request may take, all attempts included", _SECONDS, unit="s"
+        10.0,
+        "How long one HTTP request may take, all attempts included",
+        _between(0.1, 50, float),  # what a request goes by may leave the stock after a minute
+        unit="s",
     )
     order_pending_limit_s: float = _declare(
         30.0,

@@ -101,7 +101,10 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         503, "Too many others change the same thing", "Nothing was changed; try again.", retry_after_s=1
     ),
     "ORDER_GIVEN_UP": ProblemType(
-        503, "The order took too long", "Nothing was ordered and nothing stays reserved; try again.", retry_after_s=2
+        503,
+        "The order took too long",
+        "Nothing was ordered and nothing stays reserved; try again, under a new key if it had one.",
+        retry_after_s=2,
     ),
     "OUTCOME_UNKNOWN": ProblemType(
         503,
@@ -274,7 +277,8 @@ many nodes are away, a 503 has `replicas_required`, how many copies of the data 
 a caller may send an id of its own in that header (letters, digits, `.`, `_`, `-`, 64 at most).
 
 *Retry after* is the header `Retry-After`, in seconds. A write that was answered with 503 and `OUTCOME_UNKNOWN` may have
-happened: look before it is sent again. After every other error nothing was changed.
+happened: look before it is sent again. So may one that met a fault of the store, 500 `INTERNAL_ERROR`, or a schema that
+fell behind meanwhile; the same call under its `Idempotency-Key` finds out. After every other error nothing was changed.
 
 | code | status | title | what to do | retry after |
 |---|---|---|---|---|"""

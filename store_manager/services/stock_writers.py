@@ -60,7 +60,7 @@ DRAIN_EVERY = 64
 """After so many new versions there may be another one: movements leave twice as fast as they come, and no faster."""
 
 DRAIN_AFTER = timedelta(seconds=60)
-"""Only movements this old leave: longer than any request lives, so that no caller still asks for their operations."""
+"""Only movements this old leave: no request may live so long, so that no caller still asks for their operations."""
 
 DRAIN_PAUSE_S = 5.0
 """How long a product is left alone when nothing is old enough."""
