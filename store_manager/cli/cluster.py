@@ -54,14 +54,17 @@ def cluster() -> None:
 @as_json
 def status(*, as_json: bool) -> None:
     """Show how each node is: state, part of the ring, load, hints for it, Paxos state, schema; by CQL only."""
-    with _connected() as (database, _own):
+    with _connected() as (database, own):
         found = statuses.ask(database)
+        warnings = found.warnings
+        if len(found.nodes) > 1:  # with a single node there is nobody to hold another copy
+            warnings += replication.warnings(database, own.cassandra_keyspace)
     if as_json:
         nodes = [asdict(node) | {"tokens": list(map(str, node.tokens))} for node in found.nodes]
-        click.echo(json.dumps({"nodes": nodes, "warnings": found.warnings}, indent=2))
+        click.echo(json.dumps({"nodes": nodes, "warnings": warnings}, indent=2))
         return
     out.print(_table(found))
-    for warning in found.warnings:
+    for warning in warnings:
         out.print(warning, markup=False)
 
 
