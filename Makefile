@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 NODES ?= 1
-DRILLS ?= repair restore join
+DRILLS ?= repair restore join labs
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -27,11 +27,11 @@ test: $(INSTALLED)  ## Run the tests on a real Cassandra (TESTS=… for some, AR
 	@$(BIN)/python -m pytest --numprocesses=2 $(ARGS) $(TESTS)
 
 .PHONY: chaos
-chaos: $(INSTALLED)  ## Sell while servers and nodes are killed and frozen, then check every promise (ARGS="--orders 100000")
+chaos: $(INSTALLED)  ## Sell while servers and nodes are killed and frozen, then check every promise; times: make failover (ARGS="--orders 100000")
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 .PHONY: failover
-failover: $(INSTALLED)  ## Measure what callers notice while nodes fail (ARGS="--short", or --faults … --json FILE)
+failover: $(INSTALLED)  ## Measure what callers notice while nodes fail (ARGS="--short", or --faults all --json FILE)
 	@$(BIN)/python -m benchmarks.failover $(ARGS)
 
 .PHONY: bench

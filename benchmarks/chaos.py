@@ -8,6 +8,7 @@ one order of events (`benchmarks.checks`), and `store-manager audit` must find n
     python -m benchmarks.chaos                              about four minutes
     python -m benchmarks.chaos --orders 100000 --calm 60    for as long as it takes, more than an hour
 
+How long requests take during each kind of fault is not measured here but by `benchmarks.failover` (`make failover`).
 The same seed gives the same faults and the same shoppers, but not the same moments: processes answer when they do.
 """
 

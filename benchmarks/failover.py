@@ -6,6 +6,7 @@ the store stands the same API on the driver's defaults and plain cqlengine (`ben
 
     python -m benchmarks.failover --short                                   two faults, in a minute and a half
     python -m benchmarks.failover --faults kill restart freeze --json FILE  rows are added to those of the file
+    python -m benchmarks.failover --faults all                              every fault; a cut only where it can be made
     python -m benchmarks.failover --show FILE                               print them (--markdown: for documents)
 
 A node that starts is given the processor time that the others leave, until its row is measured: in earnest it would
@@ -38,11 +39,12 @@ from benchmarks import loads, stages
 from benchmarks.clients import HttpServer
 from benchmarks.faults import MAIN, SERVE, ChaosError, Service, environment
 from store_manager.errors import StoreError
+from store_manager.lab import cuts
 from store_manager.lab.clusters import Cluster
 from store_manager.lab.nodes import CQL_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from benchmarks.loads import Customers, Load, Sample
     from store_manager.settings import Settings
@@ -197,12 +199,13 @@ FAULTS: dict[str, Callable[[Stage], None]] = {
     "freeze": _freeze,
     "in turn": _restart_in_turn,
     "cut": _cut,
-    "join": _join,
     "two": _two,
     "control": _control,
+    "join": _join,
 }
-"""In the order in which they are possible: a restart follows a kill."""
+"""In the order in which they are possible: a restart follows a kill, and a join, which leaves a fourth node, all else."""
 
+ALL = "all"
 NEVER_FAILING = frozenset(FAULTS) - {"two"}
 
 
@@ -321,6 +324,13 @@ def _make_whole(stage: Stage, following: str) -> None:
     time.sleep(stage.calm_s)
 
 
+def choose(wanted: Collection[str], *, lack: str | None) -> list[str]:
+    """Return the faults that are wanted, in their order; of all, a cut only if nothing is lacking for it."""
+    if ALL not in wanted:
+        return sorted(wanted, key=[*FAULTS].index)
+    return [fault for fault in FAULTS if fault != "cut" or not lack]
+
+
 def breaches(rows: list[dict[str, Any]], *, timed: bool) -> list[str]:
     """Return a sentence for each row of the store that misses a bar; of times only if they are to be judged."""
     found = []
@@ -386,7 +396,7 @@ def _add(path: Path, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure and show; exit 1 if the store misses a bar."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", nargs="+", choices=[*FAULTS], default=["kill", "restart", "freeze"])
+    parser.add_argument("--faults", nargs="+", choices=[*FAULTS, ALL], default=["kill", "restart", "freeze"])
     parser.add_argument("--sides", nargs="+", choices=[*COMMANDS], default=[STORE])
     parser.add_argument("--rate", type=float, help="requests a second; by default half of what is measured first")
     parser.add_argument("--short", action="store_true", help="a freeze and a kill, times not judged")
@@ -400,8 +410,11 @@ def main() -> None:
     if options.markdown:
         print(describe_as_markdown(_read(options.markdown)))  # noqa: T201 - to be redirected
         return
-    faults = ["freeze", "kill"] if options.short else sorted(options.faults, key=[*FAULTS].index)
+    lack = cuts.lacks()
+    faults = ["freeze", "kill"] if options.short else choose(options.faults, lack=lack)
     console.print(stages.describe())
+    if ALL in options.faults and lack:
+        console.print(f"Without a cut: {lack}", markup=False)
     shutil.rmtree(RUN, ignore_errors=True)
     try:
         rows = [row for side in options.sides for row in run(side, faults, rate=options.rate, short=options.short)]

@@ -15,9 +15,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from store_manager.database.statements import Kind
+
 _REQUESTS = Histogram("store_http_request_duration_seconds", "How long requests took", ["method", "route", "status"])
 _STATEMENTS = Counter("store_cql_statements", "Statements sent to Cassandra", ["method", "route"])
-_COORDINATED = Counter("store_cql_coordinated", "Statements that a node answered as their coordinator", ["coordinator"])
+_COORDINATED = Counter(
+    "store_cql_coordinated", "Statements that a node answered as their coordinator", ["coordinator", "kind"]
+)
 _STATEMENT_SECONDS = Counter("store_cql_statement_seconds", "Time spent waiting for Cassandra", ["method", "route"])
 
 
@@ -29,15 +33,15 @@ def count_request(
     duration_s: float,
     statements: int,
     statements_s: float,
-    coordinators: Mapping[str, int],
+    answers: Mapping[tuple[str, Kind], int],
 ) -> None:
     """Count one request that was answered."""
     _REQUESTS.labels(method, route, str(status)).observe(duration_s)
     if statements:
         _STATEMENTS.labels(method, route).inc(statements)
         _STATEMENT_SECONDS.labels(method, route).inc(statements_s)
-    for coordinator, answered in coordinators.items():
-        _COORDINATED.labels(coordinator).inc(answered)
+    for (coordinator, kind), answered in answers.items():
+        _COORDINATED.labels(coordinator, kind.value).inc(answered)
 
 
 def write_all() -> tuple[bytes, str]:

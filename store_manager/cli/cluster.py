@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 out = Console(highlight=False, soft_wrap=True)
 progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
+REPAIR_NOW = (
+    "Now run `store-manager cluster repair`, or where there is no Java, as in the service's image, "
+    "`nodetool repair -full -pr` on each node: the new copies are empty until then"
+)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead, for machines.")
 
 
@@ -54,14 +59,17 @@ def cluster() -> None:
 @as_json
 def status(*, as_json: bool) -> None:
     """Show how each node is: state, part of the ring, load, hints for it, Paxos state, schema; by CQL only."""
-    with _connected() as (database, _own):
+    with _connected() as (database, own):
         found = statuses.ask(database)
+        warnings = found.warnings
+        if len(found.nodes) > 1:  # with a single node there is nobody to hold another copy
+            warnings += replication.warnings(database, own.cassandra_keyspace)
     if as_json:
         nodes = [asdict(node) | {"tokens": list(map(str, node.tokens))} for node in found.nodes]
-        click.echo(json.dumps({"nodes": nodes, "warnings": found.warnings}, indent=2))
+        click.echo(json.dumps({"nodes": nodes, "warnings": warnings}, indent=2))
         return
     out.print(_table(found))
-    for warning in found.warnings:
+    for warning in warnings:
         out.print(warning, markup=False)
 
 
@@ -163,7 +171,8 @@ def snapshot(name: str) -> None:
 def replicate_system(*, dry_run: bool) -> None:
     """Give Cassandra's own keyspaces (system_auth, system_traces ...) the replication of the store's.
 
-    Run `cluster repair` right afterwards: the new copies are empty until then.
+    Run `cluster repair` right afterwards, or `nodetool repair -full -pr` on each node: the new copies are empty until
+    then.
     """
     with _connected() as (database, own):
         changes = replication.plan(database, own.cassandra_keyspace)
@@ -173,7 +182,7 @@ def replicate_system(*, dry_run: bool) -> None:
             return
         replication.apply(database, changes, tell=_tell_change)
     if changes:
-        out.print("Now run `store-manager cluster repair`: the new copies are empty until then", markup=False)
+        out.print(REPAIR_NOW, markup=False)
     else:
         out.print(f"They have the replication of {own.cassandra_keyspace}: nothing to do", markup=False)
 

@@ -52,6 +52,17 @@ def plan(database: Database, keyspace: str) -> list[Change]:
     ]
 
 
+def warnings(database: Database, keyspace: str) -> list[str]:
+    """Return a sentence if the replication of the system's keyspaces is not that of this one; none if nobody knows."""
+    try:
+        changes = plan(database, keyspace)
+    except UpkeepFailed:
+        return []
+    names = ", ".join(change.keyspace for change in changes)
+    verb = "`store-manager cluster replicate-system`"
+    return [f"Other replication than that of {keyspace}: {names}; run {verb}"] if changes else []
+
+
 def apply(database: Database, changes: list[Change], tell: Callable[[Change], object] = lambda _change: None) -> None:
     """Carry the changes out, one at a time, each agreed on by all nodes before the next.
 

@@ -1,6 +1,7 @@
 """How every node of any cluster is, asked by CQL only: the nodes' own tables and virtual tables, each node for itself.
 
-Nothing here needs more than a connection, so it works wherever the service does.
+Nothing here needs more than a connection, so it works wherever the service does. A node may have one address for
+clients and another for the other nodes, so it is known by its id, and shown by the address for clients.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ POLL_S = 0.5
 LOCAL = (
     "SELECT host_id, broadcast_address, data_center, rack, release_version, schema_version, tokens FROM system.local"
 )
-PEERS = "SELECT peer, host_id, data_center, rack, release_version, schema_version, tokens FROM system.peers_v2"
+PEERS = (
+    "SELECT peer, native_address, host_id, data_center, rack, release_version, schema_version, tokens "
+    "FROM system.peers_v2"
+)
 GOSSIP = "SELECT address, generation, heartbeat, status_with_port, load FROM system_views.gossip_info"
 HINTS = "SELECT host_id, files FROM system_views.pending_hints"
 PAXOS = "SELECT mebibytes FROM system_views.disk_usage WHERE keyspace_name = 'system' AND table_name = 'paxos'"
@@ -49,6 +53,7 @@ class NodeStatus:
     `state` is in nodetool's letters: U or D, then N, J, L or M. `share` is its part of the ring, between 0 and 1;
     `load_bytes` are its data on disk; `hints_for_it` are the files of hints that other nodes hold for it; `paxos_mib`
     is how large the state of its conditional writes is. What a node that does not answer has to say itself is None.
+    `address` is the one for clients; the one for nodes, if nobody knows another.
     """
 
     address: str
@@ -92,7 +97,7 @@ def ask(database: Database) -> ClusterStatus:
     answers = first
     known = {address for answer in first.values() for address in answer.beats}
     end = time.monotonic() + HEARTBEAT_S
-    alive = set(first)
+    alive = {answer.internode_address for answer in first.values()}
     while known - alive and time.monotonic() < end:
         time.sleep(POLL_S)
         answers = _ask_all(database)
@@ -102,8 +107,9 @@ def ask(database: Database) -> ClusterStatus:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one node says."""
+    """What one node says; `address` is where the driver reaches it, `gossip` is by the addresses for nodes."""
 
+    address: str
     local: Mapping[str, Any]
     peers: tuple[Mapping[str, Any], ...]
     gossip: Mapping[str, Mapping[str, Any]]
@@ -111,12 +117,16 @@ class _Answer:
     paxos_mib: int | None
 
     @property
+    def internode_address(self) -> str:
+        return str(self.local["broadcast_address"])
+
+    @property
     def beats(self) -> dict[str, tuple[int, int]]:
         return {address: (row["generation"], row["heartbeat"]) for address, row in self.gossip.items()}
 
 
 def _ask_all(database: Database) -> dict[str, _Answer]:
-    """Ask every node that the driver may use, all at once; return what those said that answered, by address."""
+    """Ask every node that the driver may use, all at once; return what those said that answered, by host id."""
     up = [host for host in database.cluster.metadata.all_hosts() if host.is_up]
     asked = {str(host.address): [_send(database, query, host) for query in ASKED] for host in up}
     answers = {}
@@ -129,7 +139,8 @@ def _ask_all(database: Database) -> dict[str, _Answer]:
             ) from error
         except DRIVER_ERRORS:
             continue
-        answers[address] = _read(*results)
+        answer = _read(address, *results)
+        answers[str(answer.local["host_id"])] = answer
     return answers
 
 
@@ -139,9 +150,15 @@ def _send(database: Database, query: str, host: Any) -> Any:
 
 
 def _read(
-    local: Iterable[Any], peers: Iterable[Any], gossip: Iterable[Any], hints: Iterable[Any], paxos: Iterable[Any]
+    address: str,
+    local: Iterable[Any],
+    peers: Iterable[Any],
+    gossip: Iterable[Any],
+    hints: Iterable[Any],
+    paxos: Iterable[Any],
 ) -> _Answer:
     return _Answer(
+        address=address,
         local=next(iter(local)),
         peers=tuple(peers),
         gossip={str(row["address"]): row for row in gossip},
@@ -151,7 +168,7 @@ def _read(
 
 
 def _beating(before: Mapping[str, _Answer], now: Mapping[str, _Answer]) -> set[str]:
-    """Return the nodes whose heartbeat somebody has seen move."""
+    """Return the addresses, those for nodes, of those whose heartbeat somebody has seen move."""
     return {
         address
         for observer, answer in now.items()
@@ -162,36 +179,53 @@ def _beating(before: Mapping[str, _Answer], now: Mapping[str, _Answer]) -> set[s
 
 def _judge(answers: Mapping[str, _Answer], alive: set[str]) -> list[NodeStatus]:
     """Put together what the nodes say of themselves, of each other, and by gossip."""
-    rows: dict[str, Mapping[str, Any]] = {}
-    for answer in answers.values():
-        rows.update({str(row["peer"]): row for row in answer.peers if row["host_id"]})
-    rows.update({address: answer.local for address, answer in answers.items()})
+    members = _find_members(answers)
     gossip = {address: row for answer in answers.values() for address, row in answer.gossip.items()}
-    owned = shares({address: _tokens(row) for address, row in rows.items()})
+    owned = shares({host_id: _tokens(member.row) for host_id, member in members.items()})
     waiting = Counter[str]()
     for answer in answers.values():
         waiting.update(answer.hints)
     found = []
-    for address in sorted(rows, key=_order):
-        row, own, told = rows[address], answers.get(address), gossip.get(address, {})
-        letters = ("U" if address in alive else "D") + letter_of(told.get("status_with_port") or "")
+    for host_id, member in sorted(members.items(), key=lambda pair: _order(pair[1].address)):
+        row, own, told = member.row, answers.get(host_id), gossip.get(member.internode_address, {})
+        up = member.internode_address in alive
         found.append(
             NodeStatus(
-                address=address,
-                host_id=str(row["host_id"]),
-                state=letters,
+                address=member.address,
+                host_id=host_id,
+                state=("U" if up else "D") + letter_of(told.get("status_with_port") or ""),
                 datacenter=row["data_center"],
                 rack=row["rack"],
                 version=row["release_version"],
                 schema_version=str(own.local["schema_version"]) if own else None,
                 tokens=_tokens(row),
-                share=owned[address],
+                share=owned[host_id],
                 load_bytes=_bytes(told.get("load")),
-                hints_for_it=waiting[str(row["host_id"])],
+                hints_for_it=waiting[host_id],
                 paxos_mib=own.paxos_mib if own else None,
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A node of the ring: its two addresses, and the row that describes it, its own if it answered."""
+
+    address: str
+    internode_address: str
+    row: Mapping[str, Any]
+
+
+def _find_members(answers: Mapping[str, _Answer]) -> dict[str, _Member]:
+    """Return every node of the ring by its host id."""
+    rows = [row for answer in answers.values() for row in answer.peers if row["host_id"]]
+    members = {
+        str(row["host_id"]): _Member(str(row["native_address"] or row["peer"]), str(row["peer"]), row) for row in rows
+    }
+    return members | {
+        host_id: _Member(answer.address, answer.internode_address, answer.local) for host_id, answer in answers.items()
+    }
 
 
 def _tokens(row: Mapping[str, Any]) -> tuple[int, ...]:

@@ -109,7 +109,7 @@ def _tell(status: int, duration_s: float, statements: Tally) -> None:
         duration_s=duration_s,
         statements=statements.statements,
         statements_s=statements.seconds,
-        coordinators=statements.coordinators,
+        answers=statements.answers,
     )
 
 

@@ -344,7 +344,7 @@ class PreparingSession:
 
     def _describe(self, sending: Sending, future: Any) -> Answered:
         coordinator, level = str(future.coordinator_host.address), levels.name_of(sending.level)
-        return Answered(coordinator, level, self._may_miss(sending))
+        return Answered(coordinator, sending.kind, level, self._may_miss(sending))
 
     def _may_miss(self, sending: Sending) -> bool:
         if sending.kind is not Kind.READ or ConsistencyLevel.is_serial(sending.level):

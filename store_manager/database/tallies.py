@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from store_manager.database.statements import Kind
+
 
 @dataclass(frozen=True)
 class Answered:
-    """How one statement was answered: by which node, at which level, and whether it may have missed a write."""
+    """How one statement of a kind was answered: by which node, at which level; whether it may have missed a write."""
 
     coordinator: str
+    kind: Kind
     level: str
     may_miss: bool = False
 
@@ -29,8 +32,9 @@ class Answered:
 class Tally:
     """The number of statements sent, and the seconds that were spent waiting for them, over all threads.
 
-    `coordinators` counts the statements that each node answered; `levels` are those in use, in their order; `attempts`
-    is to how many nodes one statement was sent at most; `may_miss` says whether a read may have missed a write.
+    `answers` counts the statements of each kind that each node answered; `levels` are those in use, in their order;
+    `attempts` is to how many nodes one statement was sent at most; `may_miss` says whether a read may have missed a
+    write.
     """
 
     def __init__(self) -> None:
@@ -38,9 +42,14 @@ class Tally:
         self.seconds = 0.0
         self.attempts = 0
         self.may_miss = False
-        self.coordinators: Counter[str] = Counter()
+        self.answers: Counter[tuple[str, Kind]] = Counter()
         self.levels: dict[str, None] = {}
         self._lock = threading.Lock()
+
+    @property
+    def coordinators(self) -> list[str]:
+        """The nodes that answered, in the order in which they first did."""
+        return list(dict.fromkeys(coordinator for coordinator, _ in self.answers))
 
     def add(self, seconds: float, answered: Answered | None = None, *, attempts: int = 0) -> None:
         """Count one statement that took `seconds` and went to `attempts` nodes, and how it was answered, if it was."""
@@ -49,7 +58,7 @@ class Tally:
             self.seconds += seconds
             self.attempts = max(self.attempts, attempts)
             if answered is not None:
-                self.coordinators[answered.coordinator] += 1
+                self.answers[answered.coordinator, answered.kind] += 1
                 self.levels[answered.level] = None
                 self.may_miss |= answered.may_miss
 
@@ -60,7 +69,7 @@ class Tally:
             self.seconds += other.seconds
             self.attempts = max(self.attempts, other.attempts)
             self.may_miss |= other.may_miss
-            self.coordinators += other.coordinators
+            self.answers += other.answers
             self.levels |= other.levels
 
 

@@ -35,7 +35,9 @@ OPEN_S, STEP_S = 180, 240
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What the learner's second terminal has in its environment, while the first one runs the store."""
     home = tmp_path_factory.mktemp("labs")
-    (home / "jars").symlink_to(ROOT / ".lab" / "jars")
+    jars = ROOT / ".lab" / "jars"
+    jars.mkdir(parents=True, exist_ok=True)
+    (home / "jars").symlink_to(jars)
     port, other_port = free_ports(2)
     own = os.environ | {"LAB_HOME": str(home), "HTTP_PORT": str(port)}
     own.pop("CASSANDRA_HOSTS", None)

@@ -106,6 +106,11 @@ def counted(cluster: Cluster, settings: Settings, name: str) -> int:
     return sum(node[name] for node in healing.values())
 
 
+def warned_to_replicate(cluster: Cluster, settings: Settings) -> bool:
+    told = json.loads(operators.run(cluster, settings, "status", "--json"))
+    return any("replicate-system" in warning for warning in told["warnings"])
+
+
 def states(cluster: Cluster, settings: Settings) -> list[str]:
     told = json.loads(operators.run(cluster, settings, "status", "--json"))
     return [node["state"] for node in told["nodes"]]
@@ -177,6 +182,8 @@ def test_the_systems_keyspaces_get_as_many_copies_as_the_stores(
         line.removesuffix(";") for line in shown.splitlines()
     }
     assert "system_auth" in shown
+    assert warned_to_replicate(cluster, settings)
     operators.run(cluster, settings, "replicate-system")
+    assert not warned_to_replicate(cluster, settings)
     assert replication.plan(database, settings.cassandra_keyspace) == []
     operators.run(cluster, settings, "cleanup")

@@ -19,11 +19,16 @@ TOKENS = {ONE: [str(-HALF)], TWO: [str(-HALF // 2)], TEN: ["0"]}
 
 
 class FakeCluster:
-    """Answers as three nodes do; every look lets the hearts beat that still do."""
+    """Answers as three nodes do; every look lets the hearts beat that still do.
 
-    def __init__(self) -> None:
+    `prefix` begins what the nodes call themselves among each other, if that is not what clients call them.
+    """
+
+    def __init__(self, prefix: str = "10.") -> None:
+        self.prefix = prefix
         self.silent: set[str] = set()
         self.dead: set[str] = set()
+        self.nameless: set[str] = set()
         self.schemas = dict.fromkeys(TOKENS, "s1")
         self.status = dict.fromkeys(TOKENS, "NORMAL,-1")
         self.hints: dict[str, list[tuple[str, int]]] = {}
@@ -44,12 +49,19 @@ class FakeCluster:
             raise OperationTimedOut
         self.looks += 1
         return {
-            statuses.LOCAL: [self._row(address) | {"broadcast_address": address}],
-            statuses.PEERS: [self._row(other) | {"peer": other} for other in TOKENS if other != address],
+            statuses.LOCAL: [self._row(address) | {"broadcast_address": self.inside(address)}],
+            statuses.PEERS: [self._row(other) | self._peer(other) for other in TOKENS if other != address],
             statuses.GOSSIP: [self._gossip(other) for other in TOKENS],
             statuses.HINTS: [{"host_id": target, "files": files} for target, files in self.hints.get(address, [])],
             statuses.PAXOS: [{"mebibytes": 7}],
         }[query]
+
+    def inside(self, address: str) -> str:
+        return self.prefix + address.removeprefix("10.")
+
+    def _peer(self, address: str) -> dict[str, Any]:
+        native = None if address in self.nameless else address
+        return {"peer": self.inside(address), "native_address": native}
 
     def _row(self, address: str) -> dict[str, Any]:
         return {
@@ -64,7 +76,8 @@ class FakeCluster:
     def _gossip(self, address: str) -> dict[str, Any]:
         beat = 1 if address in self.dead else self.looks
         status, load = self.status[address], "1.5E6"
-        return {"address": address, "generation": 1, "heartbeat": beat, "status_with_port": status, "load": load}
+        told = {"status_with_port": status, "load": load}
+        return {"address": self.inside(address), "generation": 1, "heartbeat": beat} | told
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +127,23 @@ def test_what_is_not_as_it_should_be_is_said_in_sentences() -> None:
         "The nodes have 2 versions of the schema",
         f"2 file(s) of hints wait for node {TWO}",
     ]
+
+
+def test_a_node_with_an_address_for_clients_and_another_for_nodes_is_one_node() -> None:
+    found = statuses.ask(FakeCluster("192.").database)
+    assert [(node.address, node.state) for node in found.nodes] == [(ONE, "UN"), (TWO, "UN"), (TEN, "UN")]
+    assert [node.share for node in found.nodes] == [0.5, 0.25, 0.25]
+    assert [node.load_bytes for node in found.nodes] == [1_500_000] * 3
+    assert found.warnings == []
+
+
+def test_the_hearts_of_nodes_with_two_addresses_are_told_apart() -> None:
+    fake = FakeCluster("192.")
+    fake.silent, fake.dead = {TEN}, {TWO}
+    assert {address: node.state for address, node in ask(fake).items()} == {ONE: "UN", TWO: "DN", TEN: "UN"}
+
+
+def test_a_node_that_has_not_told_its_address_for_clients_is_named_by_the_other() -> None:
+    fake = FakeCluster("192.")
+    fake.dead, fake.nameless = {TWO}, {TWO}
+    assert ask(fake)["192.0.0.2"].state == "DN"

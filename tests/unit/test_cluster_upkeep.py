@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -132,6 +133,32 @@ def test_the_systems_keyspaces_follow_the_stores() -> None:
 def test_without_the_stores_keyspace_there_is_nothing_to_follow() -> None:
     with pytest.raises(UpkeepFailed, match="There is no keyspace store to follow"):
         replication.plan(database_with(system_auth={"class": SIMPLE, "replication_factor": "1"}), "store")
+
+
+SYSTEM = {"system_auth": {"class": SIMPLE, "replication_factor": "1"}, "system_traces": {"class": NETWORK, "dc1": "3"}}
+FOLLOW = "Other replication than that of store_manager: system_auth; run `store-manager cluster replicate-system`"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "keyspaces", "warnings"),
+    [
+        (2, SYSTEM | {"store_manager": {"class": NETWORK, "dc1": "3"}}, [FOLLOW]),
+        (2, {"store_manager": SYSTEM["system_auth"], "system_auth": SYSTEM["system_auth"]}, []),
+        (1, SYSTEM | {"store_manager": {"class": NETWORK, "dc1": "1"}}, []),
+        (2, SYSTEM, []),
+    ],
+    ids=["one copy", "as the store", "a single node", "no store yet"],
+)
+def test_the_status_warns_of_system_keyspaces_that_do_not_follow_the_stores(
+    monkeypatch: pytest.MonkeyPatch, nodes: int, keyspaces: dict[str, dict[str, str]], warnings: list[str]
+) -> None:
+    database = database_with(**keyspaces)
+    monkeypatch.setattr(database, "close", lambda: None, raising=False)
+    found = ClusterStatus(tuple(node(address) for address in (ONE, TWO)[:nodes]))
+    monkeypatch.setattr("store_manager.database.connections.connect", lambda _: database)
+    monkeypatch.setattr("store_manager.cluster.statuses.ask", lambda _: found)
+    told = CliRunner().invoke(main, ["cluster", "status", "--json"], env={"CASSANDRA_KEYSPACE": "store_manager"})
+    assert json.loads(told.stdout)["warnings"] == warnings
 
 
 @pytest.mark.parametrize("began", ["yesterday", "2999-01-01T00:00:00Z"])

@@ -14,6 +14,7 @@ from store_manager.database import levels, tallies
 from store_manager.database.connections import Database
 from store_manager.database.health import Health, NodeHealth, Part, Reach
 from store_manager.database.levels import Reading
+from store_manager.database.statements import Kind
 from store_manager.errors import OrderNotFound, ProductNotFound, StockNotFound
 from store_manager.services import orders, products, reports, stocks
 from store_manager.settings import Settings
@@ -112,9 +113,9 @@ def test_only_a_get_of_what_is_stored_takes_a_level(client: Any, method: str, pa
 
 def test_the_answer_says_who_answered_at_which_levels_and_after_how_many_attempts(client: Any, asked: Asked) -> None:
     asked.answered = [
-        tallies.Answered("10.0.0.2", "LOCAL_QUORUM"),
-        tallies.Answered("10.0.0.1", "LOCAL_SERIAL"),
-        tallies.Answered("10.0.0.2", "LOCAL_QUORUM"),
+        tallies.Answered("10.0.0.2", Kind.READ, "LOCAL_QUORUM"),
+        tallies.Answered("10.0.0.1", Kind.CONDITIONAL, "LOCAL_SERIAL"),
+        tallies.Answered("10.0.0.2", Kind.READ, "LOCAL_QUORUM"),
     ]
     asked.attempts = 3
     headers = client.get(f"/products/{ID}").headers
@@ -125,7 +126,7 @@ def test_the_answer_says_who_answered_at_which_levels_and_after_how_many_attempt
 
 
 def test_the_answer_says_that_it_may_be_stale(client: Any, asked: Asked) -> None:
-    asked.answered = [tallies.Answered("10.0.0.2", "LOCAL_ONE", may_miss=True)]
+    asked.answered = [tallies.Answered("10.0.0.2", Kind.READ, "LOCAL_ONE", may_miss=True)]
     assert client.get(f"/products/{ID}").headers["Possibly-Stale"] == "true"
 
 
@@ -133,11 +134,14 @@ def test_what_asked_no_node_names_none(client: Any) -> None:
     assert "Coordinator-Node" not in client.get("/livez").headers
 
 
-def test_the_figures_count_the_statements_of_each_coordinator(client: Any, asked: Asked) -> None:
-    asked.answered = [tallies.Answered("10.9.9.9", "LOCAL_QUORUM")] * 3
+def test_the_figures_count_what_each_coordinator_answered_by_what_it_was(client: Any, asked: Asked) -> None:
+    kinds = (Kind.READ, Kind.READ, Kind.WRITE, Kind.CONDITIONAL)
+    asked.answered = [tallies.Answered("10.9.9.9", kind, "LOCAL_QUORUM") for kind in kinds]
     client.get(f"/products/{ID}")
     client.get(f"/products/{ID}")
-    assert 'store_cql_coordinated_total{coordinator="10.9.9.9"} 6.0' in client.get("/metrics").text
+    figures = client.get("/metrics").text
+    for kind, answered in (("read", 4), ("write", 2), ("conditional", 2)):
+        assert f'store_cql_coordinated_total{{coordinator="10.9.9.9",kind="{kind}"}} {answered}.0' in figures
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from store_manager.database.failures import CopyRefused
 from store_manager.database.levels import reading
 from store_manager.database.replicas import Shortage
 from store_manager.database.sessions import PreparingSession, Rows, guarded, rehearsing
+from store_manager.database.statements import Kind
 from store_manager.database.tallies import tally
 from store_manager.database.traces import tracing
 from store_manager.errors import DatabaseUnavailable, OutcomeUnknown, SchemaBehind
@@ -514,7 +515,8 @@ def test_who_answered_at_which_level_and_after_how_many_attempts_is_tallied(
         session.execute(CONDITIONAL, PARAMETERS)
         with pytest.raises(DatabaseUnavailable):
             session.execute(READ, PARAMETERS)
-    assert counted.coordinators == {"10.0.0.3": 1, "10.0.0.1": 1}
+    assert counted.answers == {("10.0.0.3", Kind.READ): 1, ("10.0.0.1", Kind.CONDITIONAL): 1}
+    assert counted.coordinators == ["10.0.0.3", "10.0.0.1"]
     assert list(counted.levels) == ["LOCAL_QUORUM", "SERIAL"]
     assert (counted.attempts, counted.may_miss, counted.statements) == (3, False, 3)
 
@@ -523,7 +525,7 @@ def test_attempts_count_for_a_statement_that_nobody_answered_too(session: Prepar
     raw.answers = [timed_out(A, B, C)]
     with tally() as counted, reading("LOCAL_QUORUM", may_be_stale=True):
         session.execute(READ, PARAMETERS)
-    assert (counted.attempts, counted.coordinators) == (3, {"10.0.0.1": 1})
+    assert (counted.attempts, counted.coordinators) == (3, ["10.0.0.1"])
 
 
 def test_a_write_that_could_not_even_be_prepared_has_not_happened(session: PreparingSession, raw: FakeRaw) -> None:

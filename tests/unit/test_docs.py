@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
+from store_manager import metrics
 from store_manager.cli import main
+from store_manager.database.statements import Kind
 from store_manager.models import MODELS
 
 if TYPE_CHECKING:
@@ -180,6 +183,21 @@ def test_the_table_of_the_api_has_every_call_and_how_it_answers(operations: dict
     assert set(shown) == set(operations)
     for call, answers in operations.items():
         assert {status for status in answers if status < "300"} <= shown[call] <= answers, call
+
+
+def test_every_figure_is_documented_with_its_labels() -> None:
+    figures = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
+    known = {(exposed(one), one._labelnames) for one in figures}
+    rows = re.findall(r"^\| `(store_\w+)` \| ([^|]+) \|", read("docs/reference/api.md"), re.MULTILINE)
+    assert {(name, tuple(IN_CODE.findall(labels))) for name, labels in rows} == known
+    text = read("docs/reference/api.md")
+    assert [kind.value for kind in Kind if f"`{kind.value}`" not in text] == []
+
+
+def exposed(figure: MetricWrapperBase) -> str:
+    """The name by which Prometheus asks for it."""
+    [described] = figure.describe()
+    return f"{described.name}_total" if described.type == "counter" else described.name
 
 
 def test_every_call_of_the_readme_exists(operations: dict[str, set[str]]) -> None:

@@ -100,6 +100,25 @@ def test_figures_are_those_of_a_kind_and_a_phase() -> None:
     assert sum_up(samples, ORDER, lambda _: False).worst_ms == 0
 
 
+@pytest.mark.parametrize(
+    ("wanted", "lack", "chosen"),
+    [
+        (["restart", "kill"], "root", ["kill", "restart"]),
+        (["cut"], "root", ["cut"]),
+        (["all"], None, [*failover.FAULTS]),
+        (["kill", "all"], "root", [fault for fault in failover.FAULTS if fault != "cut"]),
+    ],
+)
+def test_all_faults_are_chosen_by_one_word_but_for_a_cut_that_can_t_be_made(
+    wanted: list[str], lack: str | None, chosen: list[str]
+) -> None:
+    assert failover.choose(wanted, lack=lack) == chosen
+
+
+def test_a_node_that_joins_for_good_is_no_part_of_what_other_faults_find() -> None:
+    assert [*failover.FAULTS][-1] == "join"
+
+
 def row(**values: Any) -> dict[str, Any]:
     usual = {
         "side": "store",
