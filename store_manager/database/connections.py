@@ -82,7 +82,7 @@ class Database:
 
     def ages(self) -> Ages | None:
         """Ask how old the keyspace is, and for how long it keeps what was deleted; None if it has no tables."""
-        return ask_ages(self.raw, self.keyspace) if self.keyspace else None
+        return ask_ages(self.session, self.keyspace) if self.keyspace else None
 
     def give_up(self, addresses: Collection[str]) -> None:
         """Hold these nodes for down until they answer again: one that hangs, the driver may hold for up.
