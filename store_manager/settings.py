@@ -180,7 +180,10 @@ class Settings:
         3, "Copies of each row in the data centre (NetworkTopologyStrategy)", _between(1, 9, int)
     )
     cassandra_read_consistency: str = _declare(
-        "LOCAL_QUORUM", "Consistency level of all other plain reads", _CONSISTENCY
+        "LOCAL_QUORUM",
+        "Consistency level of all other plain reads, those of recovery and of the ledger among them; it and that of "
+        "writes have to take more copies together than there are, or they may miss what was acknowledged",
+        _CONSISTENCY,
     )
     cassandra_catalogue_consistency: str = _declare(
         "LOCAL_QUORUM", "Consistency level at which GETs read products", _CONSISTENCY
@@ -196,7 +199,12 @@ class Settings:
         meaning="Whether GETs of products and stocks go on at LOCAL_ONE, and say so, while too few copies answer",
         kind=_BOOLEAN,
     )
-    cassandra_write_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of writes", _CONSISTENCY)
+    cassandra_write_consistency: str = _declare(
+        "LOCAL_QUORUM",
+        "Consistency level of plain writes and of the commit of conditional ones; below a quorum, what was "
+        "acknowledged may be lost with a node",
+        _CONSISTENCY,
+    )
     cassandra_serial_consistency: str = _declare(
         "LOCAL_SERIAL",
         "Consistency level of conditional writes; SERIAL across data centres, and the same for all services of a store",

@@ -84,8 +84,10 @@ class Database:
         return self._replicas.factor_of(self._store) or self._settings.cassandra_replication_factor
 
     def warnings(self, nodes: int) -> list[str]:
-        """Return sentences that say what a data centre of `nodes` nodes can't survive with this keyspace."""
-        return self._settings.warnings(nodes, self.copies())
+        """Return sentences that say what a data centre of `nodes` nodes can't survive with this keyspace, or loses."""
+        own, copies = self._settings, self.copies()
+        gaps = levels.find_gaps(own.cassandra_read_consistency, own.cassandra_write_consistency, copies)
+        return own.warnings(nodes, copies) + gaps
 
     @property
     def _store(self) -> str:

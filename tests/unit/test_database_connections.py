@@ -128,3 +128,12 @@ def test_the_copies_that_the_keyspace_keeps_count_and_before_there_is_one_those_
     assert (kept.copies(), wanted.copies()) == (1, 2)
     assert "that of keyspace store_manager is 1" in kept.warnings(3)[0]
     assert len(wanted.warnings(3)) == 1
+
+
+def test_levels_that_do_not_fit_the_copies_are_warned_of_before_anything_is_lost() -> None:
+    weak = Settings(cassandra_read_consistency="ONE", cassandra_write_consistency="ONE")
+    missed, lost = database_with(3, weak).warnings(3)
+    assert "recovery" in missed
+    assert "lost with the nodes" in lost
+    assert database_with(3, Settings()).warnings(3) == []
+    assert not any("CONSISTENCY" in warning for warning in database_with(1, weak).warnings(3)), "one copy is all"
