@@ -180,7 +180,10 @@ class Settings:
         3, "Copies of each row in the data centre (NetworkTopologyStrategy)", _between(1, 9, int)
     )
     cassandra_read_consistency: str = _declare(
-        "LOCAL_QUORUM", "Consistency level of all other plain reads", _CONSISTENCY
+        "LOCAL_QUORUM",
+        "Consistency level of all other plain reads, those of recovery and of the ledger among them; it and that of "
+        "writes have to take more copies together than there are, or they may miss what was acknowledged",
+        _CONSISTENCY,
     )
     cassandra_catalogue_consistency: str = _declare(
         "LOCAL_QUORUM", "Consistency level at which GETs read products", _CONSISTENCY
@@ -196,7 +199,12 @@ class Settings:
         meaning="Whether GETs of products and stocks go on at LOCAL_ONE, and say so, while too few copies answer",
         kind=_BOOLEAN,
     )
-    cassandra_write_consistency: str = _declare("LOCAL_QUORUM", "Consistency level of writes", _CONSISTENCY)
+    cassandra_write_consistency: str = _declare(
+        "LOCAL_QUORUM",
+        "Consistency level of plain writes and of the commit of conditional ones; below a quorum, what was "
+        "acknowledged may be lost with a node",
+        _CONSISTENCY,
+    )
     cassandra_serial_consistency: str = _declare(
         "LOCAL_SERIAL",
         "Consistency level of conditional writes; SERIAL across data centres, and the same for all services of a store",
@@ -385,16 +393,28 @@ class Settings:
         host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
         return f"{'https' if self.http_tls_cert else 'http'}://{host}:{self.http_port}"
 
-    def warnings(self, nodes: int) -> list[str]:
-        """Return sentences that say what a data centre of `nodes` nodes can't survive with these settings."""
-        factor = self.cassandra_replication_factor
+    def warnings(self, nodes: int, copies: int | None = None) -> list[str]:
+        """Return sentences that say what a data centre of `nodes` nodes can't survive with these settings.
+
+        `copies` is how many of each row the keyspace keeps, if there is one: that counts, not what the setting wants.
+        """
+        wanted = self.cassandra_replication_factor
+        factor = copies or wanted
+        name = "CASSANDRA_REPLICATION_FACTOR"
         found = []
+        if factor != wanted:
+            found.append(
+                f"{name} is {wanted}, but that of keyspace {self.cassandra_keyspace} is {factor}, which counts: "
+                "correct the setting, or change the keyspace by the steps of `store-manager schema plan`, each with "
+                "its repair"
+            )
+            name = f"The replication factor of keyspace {self.cassandra_keyspace}"
         if factor < SAFE_REPLICATION_FACTOR:
-            found.append(f"CASSANDRA_REPLICATION_FACTOR is {factor}: {_FRAGILE[factor]}")
+            found.append(f"{name} is {factor}: {self._say_fragility(factor)}")
         if factor > nodes:
             found.append(
-                f"CASSANDRA_REPLICATION_FACTOR is {factor}, but the data centre has {nodes} node(s): a quorum counts "
-                f"{factor} copies, of which {factor - nodes} can't exist"
+                f"{name} is {factor}, but the data centre has {nodes} node(s): a quorum counts {factor} copies, of "
+                f"which {factor - nodes} can't exist"
             )
         if nodes % 2 == 0:
             found.append(
@@ -402,6 +422,16 @@ class Settings:
                 "half has a majority"
             )
         return found
+
+    def _say_fragility(self, factor: int) -> str:
+        if factor == 1:
+            return "while a node is away, its rows can't be read or written, and if its disk is lost, they are lost"
+        lost = (
+            "its rows can't be written, and only products and stocks can still be read"
+            if self.cassandra_stale_reads
+            else "its rows can't be read or written"
+        )
+        return f"a quorum of 2 is both copies, so while a node is away, {lost}; 3 survives that"
 
 
 TOO_WEAK = ("TOO_SMALL", "TOO_WEAK")
@@ -458,10 +488,6 @@ def _shake_hands(caller: ssl.SSLObject, server: ssl.SSLObject) -> None:
 
 
 SAFE_REPLICATION_FACTOR = 3
-_FRAGILE = {
-    1: "while a node is away, its rows can't be read or written, and if its disk is lost, they are lost",
-    2: "a quorum of 2 is both copies, so while a node is away, its rows can't be read or written; 3 survives that",
-}
 
 SETTINGS: tuple[Setting, ...] = tuple(
     Setting(one.name, one.default, *one.metadata["about"]) for one in dataclasses.fields(Settings)

@@ -344,7 +344,7 @@ def _connected() -> Iterator[tuple[Database, Settings]]:
     own = settings.load()
     database = open_database(own)
     try:
-        for warning in own.warnings(len(database.health().nodes)):
+        for warning in database.warnings(len(database.health().nodes)):
             progress.print(f"Warning: {warning}", markup=False)
         yield database, own
     finally:

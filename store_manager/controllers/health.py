@@ -134,8 +134,8 @@ def _examine_with_upkeep() -> Condition:
         return condition
     own = context.settings
     try:
-        ages = context.keeper.require().ages()
-        alarms = repairs.find_alarms(ages, own.repair_alarm_percent, own.cassandra_replication_factor)
+        database = context.keeper.require()
+        alarms = repairs.find_alarms(database.ages(), own.repair_alarm_percent, database.copies())
     except StoreError as error:
         alarms = [f"Nobody knows whether a repair is overdue: {error.message}"]
     return replace(condition, status=DEGRADED, reasons=[*condition.reasons, *alarms]) if alarms else condition

@@ -77,12 +77,25 @@ class Database:
         )
 
     def _part(self, level: str) -> Part:
-        keyspace = self.keyspace or self._settings.cassandra_keyspace
-        return Part.of(*self._replicas.count_ranges(keyspace, ConsistencyLevel.name_to_value[level]))
+        return Part.of(*self._replicas.count_ranges(self._store, ConsistencyLevel.name_to_value[level]))
+
+    def copies(self) -> int:
+        """Return how many copies of each row the keyspace keeps, or shall keep once there is one; asks nobody."""
+        return self._replicas.factor_of(self._store) or self._settings.cassandra_replication_factor
+
+    def warnings(self, nodes: int) -> list[str]:
+        """Return sentences that say what a data centre of `nodes` nodes can't survive with this keyspace, or loses."""
+        own, copies = self._settings, self.copies()
+        gaps = levels.find_gaps(own.cassandra_read_consistency, own.cassandra_write_consistency, copies)
+        return own.warnings(nodes, copies) + gaps
+
+    @property
+    def _store(self) -> str:
+        return self.keyspace or self._settings.cassandra_keyspace
 
     def ages(self) -> Ages | None:
         """Ask how old the keyspace is, and for how long it keeps what was deleted; None if it has no tables."""
-        return ask_ages(self.raw, self.keyspace) if self.keyspace else None
+        return ask_ages(self.session, self.keyspace) if self.keyspace else None
 
     def give_up(self, addresses: Collection[str]) -> None:
         """Hold these nodes for down until they answer again: one that hangs, the driver may hold for up.
@@ -270,9 +283,8 @@ def _explain(error: Exception, datacenters: set[str], settings: Settings) -> str
     return f"No Cassandra node answers at {where}: is it running, and are CASSANDRA_HOSTS and CASSANDRA_PORT right?"
 
 
-def describe_survival(settings: Settings, nodes: int) -> str:
-    """Return a sentence on what a data centre of `nodes` nodes goes on doing while nodes are away."""
-    factor = settings.cassandra_replication_factor
+def describe_survival(settings: Settings, nodes: int, factor: int) -> str:
+    """Return a sentence on what `nodes` nodes with `factor` copies of each row go on doing while nodes are away."""
     used = (
         settings.cassandra_read_consistency,
         settings.cassandra_write_consistency,
@@ -295,7 +307,7 @@ def _log_state(database: Database, settings: Settings) -> None:
         "database_connected",
         nodes=[node.address for node in health.nodes],
         keyspace=database.keyspace,
-        survives=describe_survival(settings, len(health.nodes)),
+        survives=describe_survival(settings, len(health.nodes), database.copies()),
     )
-    for warning in [*settings.warnings(len(health.nodes)), *health.warnings]:
+    for warning in [*database.warnings(len(health.nodes)), *health.warnings]:
         log.warning("database_warning", reason=warning)

@@ -71,3 +71,26 @@ def copies_needed(level: int, copies: int) -> int:
 def may_miss(read: int, write: int, copies: int) -> bool:
     """Tell whether a read may miss a write that was acknowledged: no copy need be in both their answers."""
     return copies_needed(read, copies) + copies_needed(write, copies) <= copies
+
+
+def find_gaps(read: str, write: str, copies: int) -> list[str]:
+    """Return sentences on what the store may lose if its own plain reads and its writes have these levels.
+
+    They are not only those of requests: intents, listings, the ledger and the commit of conditional writes go by them.
+    """
+    reading, writing = (copies_needed(ConsistencyLevel.name_to_value[level], copies) for level in (read, write))
+    found = []
+    if reading + writing <= copies:
+        found.append(
+            f"CASSANDRA_READ_CONSISTENCY ({read}) and CASSANDRA_WRITE_CONSISTENCY ({write}) take {reading} and "
+            f"{writing} of {copies} copies, of which none need be the same: a read may miss what was acknowledged, and "
+            "recovery an order that a crash has left, whose units stay reserved"
+        )
+    quorum = copies_needed(ConsistencyLevel.QUORUM, copies)
+    if writing < quorum:
+        found.append(
+            f"CASSANDRA_WRITE_CONSISTENCY ({write}) takes {writing} of {copies} copies, fewer than a quorum "
+            f"({quorum}): what was acknowledged is lost with the nodes that alone have it, movements that have left "
+            "for the ledger and intents of orders among it"
+        )
+    return found

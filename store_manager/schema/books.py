@@ -1,8 +1,9 @@
 """The schema tools' own tables: the lock, the history, the migrations and how far they are.
 
 They are declared here as Models, so that they are made as all others are, but they are no part of the store: the
-service knows none of them, and a plan neither adds them nor reports them. A sync makes them before it takes the lock,
-which stands in one of them: their statements may be met by any number of first-comers at once.
+service asks them only when the oldest event was, and a plan neither adds them nor reports them. A sync makes them
+before it takes the lock, which stands in one of them: their statements may be met by any number of first-comers at
+once.
 """
 
 from __future__ import annotations

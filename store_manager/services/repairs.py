@@ -32,7 +32,7 @@ def find_alarms(ages: Ages | None, percent: int, replicas: int) -> list[str]:
 
 def judge(ages: Ages, repaired_at: datetime | None, percent: int, now: datetime) -> str | None:
     """Return what is to be said of a last full repair that began then, None if it is in time."""
-    age = now - (repaired_at or ages.altered_at)
+    age = now - (repaired_at or ages.made_at)
     if age < ages.gc_grace * percent / 100:
         return None
     since = "The last full repair began" if repaired_at else "There was no full repair, and the keyspace was made"

@@ -17,6 +17,7 @@ from cassandra.cqlengine import columns
 from click.testing import CliRunner
 
 from store_manager.cli import main
+from store_manager.database.ages import ask_ages
 from store_manager.database.connections import Database, open_database
 from store_manager.models import MODELS
 from store_manager.models.base import TABLE_OPTIONS, StoreModel
@@ -140,6 +141,20 @@ def test_an_empty_cluster_gets_every_table_and_then_nothing_is_left_to_do(own: S
         write_and_read_every_column(cluster, own.cassandra_keyspace, table.name)
     assert plan(cluster, own) == Plan()
     assert sync(cluster, own) == Report()
+
+
+def test_a_keyspace_does_not_grow_younger_when_a_table_changes(own: Settings, cluster: Database) -> None:
+    keyspace = own.cassandra_keyspace
+    sync(cluster, own, SMALL)
+    made = ask_ages(cluster.session, keyspace)
+    time.sleep(0.1)
+    cluster.raw.execute(f"ALTER TABLE {keyspace}.claims WITH comment = 'changed'")
+    assert made is not None
+    assert ask_ages(cluster.session, keyspace) == made
+    cluster.raw.execute(f"TRUNCATE {keyspace}.schema_history")
+    young = ask_ages(cluster.session, keyspace)
+    assert young is not None
+    assert young.made_at > made.made_at, "without a history only Cassandra's own time is left"
 
 
 def test_the_keyspace_is_replicated_as_the_settings_say(own: Settings, cluster: Database) -> None:

@@ -11,7 +11,7 @@ from cassandra import AuthenticationFailed, UnresolvableContactPoints
 from cassandra.cluster import NoHostAvailable
 
 from store_manager.database import connections
-from store_manager.database.connections import describe_survival, open_database
+from store_manager.database.connections import Database, describe_survival, open_database
 from store_manager.errors import DatabaseUnavailable, SettingError
 from store_manager.settings import Settings
 
@@ -113,4 +113,27 @@ def test_a_file_that_holds_no_certificate_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_it_is_said_what_a_store_survives(copies: int, nodes: int, changes: dict[str, Any], said: str) -> None:
-    assert describe_survival(Settings(cassandra_replication_factor=copies, **changes), nodes) == said
+    assert describe_survival(Settings(**changes), nodes, copies) == said
+
+
+def database_with(factor: int | None, settings: Settings) -> Database:
+    """A connection to a cluster that keeps so many copies of the store's rows; None: it has no such keyspace."""
+    known: Any = SimpleNamespace(factor_of=lambda keyspace: factor if keyspace == "store_manager" else None)
+    nothing: Any = None
+    return Database(SimpleNamespace(cluster=None), nothing, None, settings, known)
+
+
+def test_the_copies_that_the_keyspace_keeps_count_and_before_there_is_one_those_that_it_shall() -> None:
+    kept, wanted = database_with(1, Settings()), database_with(None, Settings(cassandra_replication_factor=2))
+    assert (kept.copies(), wanted.copies()) == (1, 2)
+    assert "that of keyspace store_manager is 1" in kept.warnings(3)[0]
+    assert len(wanted.warnings(3)) == 1
+
+
+def test_levels_that_do_not_fit_the_copies_are_warned_of_before_anything_is_lost() -> None:
+    weak = Settings(cassandra_read_consistency="ONE", cassandra_write_consistency="ONE")
+    missed, lost = database_with(3, weak).warnings(3)
+    assert "recovery" in missed
+    assert "lost with the nodes" in lost
+    assert database_with(3, Settings()).warnings(3) == []
+    assert not any("CONSISTENCY" in warning for warning in database_with(1, weak).warnings(3)), "one copy is all"

@@ -9,7 +9,7 @@ import pytest
 from cassandra import ConsistencyLevel
 
 from store_manager.database.health import Part
-from store_manager.database.levels import copies_needed, may_miss
+from store_manager.database.levels import copies_needed, find_gaps, may_miss
 from store_manager.database.policies import SILENT_AFTER, Suspects
 from store_manager.database.replicas import Replicas, Shortage
 
@@ -65,6 +65,26 @@ def test_a_level_needs_so_many_copies(level: int, factor: int, needed: int) -> N
 )
 def test_a_read_may_miss_a_write_only_if_no_copy_need_be_in_both(read: int, factor: int, *, misses: bool) -> None:
     assert may_miss(read, QUORUM, factor) is misses
+
+
+@pytest.mark.parametrize(
+    ("read", "write", "factor", "lost"),
+    [
+        ("LOCAL_QUORUM", "LOCAL_QUORUM", 3, []),
+        ("ONE", "ALL", 3, []),
+        ("ALL", "LOCAL_QUORUM", 2, []),
+        ("ONE", "ONE", 1, []),
+        ("ONE", "LOCAL_QUORUM", 3, ["(LOCAL_QUORUM) take 1 and 2 of 3 copies"]),
+        ("LOCAL_QUORUM", "ONE", 2, ["(ONE) takes 1 of 2 copies, fewer than a quorum (2)"]),
+        ("LOCAL_ONE", "TWO", 5, ["(TWO) take 1 and 2 of 5 copies", "(TWO) takes 2 of 5 copies"]),
+    ],
+)
+def test_levels_at_which_the_store_may_lose_something_are_named(
+    read: str, write: str, factor: int, lost: list[str]
+) -> None:
+    gaps = find_gaps(read, write, factor)
+    assert len(gaps) == len(lost)
+    assert all(words in gap for words, gap in zip(lost, gaps, strict=True))
 
 
 def test_nothing_is_missing_while_a_quorum_can_be_reached() -> None:

@@ -71,6 +71,7 @@ def overdue(store_app: Flask, monkeypatch: pytest.MonkeyPatch) -> Any:
     database.health.return_value = Health((NodeHealth("127.0.0.1", "dc1", True, 0.0, "s1"),))  # noqa: FBT003
     database.reach.return_value = Reach(Part.ALL, Part.ALL)
     database.ages.return_value = AGES
+    database.copies.return_value = 3
     keeper = SimpleNamespace(require=lambda: database)
     monkeypatch.setitem(store_app.extensions, EXTENSION, StoreContext(Settings(), keeper))  # type: ignore[arg-type]
     monkeypatch.setattr(records, "find_repair", lambda _: SimpleNamespace(started_at=MADE))
@@ -89,6 +90,12 @@ def test_health_is_degraded_and_says_that_a_repair_is_overdue(client: FlaskClien
 @pytest.mark.usefixtures("overdue")
 def test_a_probe_does_not_know_of_repairs(client: FlaskClient) -> None:
     answer: Any = client.get("/readyz").json
+    assert (answer["status"], answer["reasons"]) == ("ready", [])
+
+
+def test_a_keyspace_of_one_copy_needs_no_repair_whatever_the_settings_want(client: FlaskClient, overdue: Any) -> None:
+    overdue.copies.return_value = 1
+    answer: Any = client.get("/health").json
     assert (answer["status"], answer["reasons"]) == ("ready", [])
 
 

@@ -279,7 +279,7 @@ def test_three_copies_on_three_nodes_need_no_warning() -> None:
     ("replicas", "nodes", "words"),
     [
         (1, 1, ["FACTOR is 1", "if its disk is lost"]),
-        (2, 3, ["FACTOR is 2", "while a node is away"]),
+        (2, 3, ["FACTOR is 2", "while a node is away", "only products and stocks can still be read"]),
         (3, 4, ["4 nodes, an even number", "neither half"]),
         (3, 1, ["FACTOR is 3, but the data centre has 1 node(s)", "2 can't exist"]),
     ],
@@ -287,6 +287,20 @@ def test_three_copies_on_three_nodes_need_no_warning() -> None:
 def test_a_weak_cluster_is_warned_of_with_what_it_cannot_survive(replicas: int, nodes: int, words: list[str]) -> None:
     [warning] = Settings(cassandra_replication_factor=replicas).warnings(nodes)
     assert all(word in warning for word in words)
+
+
+def test_two_copies_without_stale_reads_can_not_be_read_while_one_is_away() -> None:
+    [warning] = Settings(cassandra_replication_factor=2, cassandra_stale_reads=False).warnings(3)
+    assert "its rows can't be read or written" in warning
+
+
+def test_the_copies_that_a_keyspace_keeps_count_and_not_those_that_are_wanted() -> None:
+    other, fragile = Settings().warnings(3, 1)
+    assert other.startswith("CASSANDRA_REPLICATION_FACTOR is 3, but that of keyspace store_manager is 1, ")
+    assert "store-manager schema plan" in other
+    assert fragile.startswith("The replication factor of keyspace store_manager is 1: ")
+    assert len(Settings(cassandra_replication_factor=1).warnings(3, 3)) == 1
+    assert Settings().warnings(3, 3) == []
 
 
 def test_each_weakness_is_warned_of() -> None:
