@@ -35,6 +35,8 @@ class FakeFuture:
     coordinator_host = SimpleNamespace(address="10.0.0.1")
     _errors: tuple[()] = ()
     _query_traces = None
+    _current_host = None
+    _event = SimpleNamespace(wait=lambda _s: True)
 
     def __init__(self, rows: list[dict[str, Any]] | None) -> None:
         self._rows = rows
