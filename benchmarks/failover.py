@@ -203,7 +203,7 @@ FAULTS: dict[str, Callable[[Stage], None]] = {
     "control": _control,
     "join": _join,
 }
-"""In the order in which they are possible: a restart follows a kill, and a join, which leaves a fourth node, all else."""
+"""In the order in which they are possible: a restart follows a kill; a join, which leaves four nodes, all others."""
 
 ALL = "all"
 NEVER_FAILING = frozenset(FAULTS) - {"two"}
