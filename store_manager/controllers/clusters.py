@@ -90,7 +90,9 @@ MEMBER = Representation(
             attribute="member.release", description="Its version of Cassandra", required=True, example="4.1.10"
         ),
         "state": TextField(
-            description="UP: it answers this service; SILENT: connected, but it does not answer; DOWN: no connection",
+            description="UP: it answers this service; SILENT: connected, but it does not answer; DOWN: no connection. "
+            "In a data centre that this service does not connect to: UP or DOWN as the others see it, UNKNOWN until "
+            "they tell",
             required=True,
             limits={"enum": [*State]},
         ),
@@ -154,7 +156,11 @@ PART = Representation(
     "TraceReplica",
     {
         "address": _address("The replica"),
-        "up": FlagField(description="Whether the driver holds it for alive", required=True),
+        "up": FlagField(
+            description="Whether the driver holds it for alive; null: it does not connect to it",
+            required=True,
+            nullable=True,
+        ),
         "asked": FlagField(description="Whether the coordinator asked it, itself included", required=True),
         "answered_ms": NumberField(
             description="When the coordinator had its last answer, in ms since it began; null: none",

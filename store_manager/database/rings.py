@@ -22,7 +22,8 @@ class Member:
     """One node of the cluster.
 
     `internode_address` is what the nodes call it among themselves, in their traces too; `up` is what the driver holds
-    it for; `owns` is its part of the ring, from 0 to 1, replicas not counted.
+    it for, None where it leaves a node alone, as in another data centre; `owns` is its part of the ring, from 0 to 1,
+    replicas not counted.
     """
 
     address: str
@@ -30,7 +31,7 @@ class Member:
     datacenter: str
     rack: str
     release: str
-    up: bool
+    up: bool | None
     tokens: tuple[int, ...]
     owns: float
 
@@ -105,7 +106,7 @@ def _describe(host: Any, tokens: list[int], owns: float) -> Member:
         datacenter=str(host.datacenter),
         rack=str(host.rack),
         release=str(host.release_version),
-        up=bool(host.is_up),
+        up=host.is_up,
         tokens=tuple(tokens),
         owns=owns,
     )

@@ -35,11 +35,15 @@ _OTHERS = SimpleStatement(
 
 
 class State(StrEnum):
-    """What the service finds of a node: it answers, it is connected but silent, or there is no connection to it."""
+    """What the service finds of a node: it answers, it is connected but silent, or there is no connection to it.
+
+    Of one that the driver leaves alone, as in another data centre, it is what the others see; UNKNOWN until they tell.
+    """
 
     UP = "UP"
     SILENT = "SILENT"
     DOWN = "DOWN"
+    UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def _describe(
 ) -> NodeSurvey:
     rows = question.answer() if question else None
     if not question or not rows:
-        return NodeSurvey(member, State.SILENT if question else State.DOWN, None, None, None, seen_by)
+        return NodeSurvey(member, State.SILENT if question else _unasked(member, seen_by), None, None, None, seen_by)
     return NodeSurvey(
         member=member,
         state=State.UP,
@@ -152,3 +156,10 @@ def _describe(
         load_bytes=int(float(told["load"])) if told and told["load"] else None,
         seen_by=seen_by,
     )
+
+
+def _unasked(member: Member, seen_by: tuple[Sight, ...]) -> State:
+    if member.up is not None:
+        return State.DOWN
+    seen = {sight.alive for sight in seen_by}
+    return State.UP if True in seen else State.DOWN if False in seen else State.UNKNOWN

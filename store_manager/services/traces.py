@@ -75,7 +75,7 @@ class Part:
     """What one replica did: `answered_ms` is how long after the coordinator began it had this replica's last answer."""
 
     address: str
-    up: bool
+    up: bool | None
     asked: bool = False
     answered_ms: float | None = None
 
@@ -227,9 +227,9 @@ def find_parts(events: Iterable[Event], coordinator: str | None, place: Place, r
             asked.add(one)
         if one := own or _peer(_ANSWERED, event, ring):
             answered[one] = _since(began_ms, event)
-    up = {member.address for member in ring.members if member.up}
+    up = {member.address: member.up for member in ring.members}
     return tuple(
-        Part(address, address in up, address in asked | set(answered), answered.get(address))
+        Part(address, up.get(address, False), address in asked | set(answered), answered.get(address))
         for address in place.replicas
     )
 

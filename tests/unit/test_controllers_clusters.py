@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 ID = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
-ONE, TWO = "127.0.0.1", "127.0.0.2"
+ONE, TWO, THREE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 FIRST = -(2**63)
 
 
@@ -50,7 +50,7 @@ def trace(outcome: Outcome, failure: Failure | None = None, product: Product | N
         outcome=outcome,
         sent=Sent((TWO, ONE), ONE, None, 0.0123456, failure),
         written=Written(1.5, complete=True, events=(Event(ONE, 0.25, "Parsing", 0),)),
-        parts=(Part(ONE, up=True, asked=True, answered_ms=0.5), Part(TWO, up=False)),
+        parts=(Part(ONE, up=True, asked=True, answered_ms=0.5), Part(TWO, up=False), Part(THREE, up=None)),
     )
 
 
@@ -126,6 +126,7 @@ def test_a_trace_is_answered_with_key_token_replicas_and_who_answered_after_how_
         "replicas": [
             {"address": ONE, "up": True, "asked": True, "answered_ms": 0.5},
             {"address": TWO, "up": False, "asked": False, "answered_ms": None},
+            {"address": THREE, "up": None, "asked": False, "answered_ms": None},
         ],
         "complete": True,
         "events": [{"node": ONE, "elapsed_ms": 0.25, "activity": "Parsing"}],

@@ -17,7 +17,7 @@ class FakeNode:
     """Stands for a node of the driver and for what it answers."""
 
     address: str
-    is_up: bool = True
+    is_up: bool | None = True
     silent: bool = False
     schema_version: str = "v1"
     granted: bool = True
@@ -108,3 +108,25 @@ def test_with_every_node_away_the_survey_still_tells_who_they_are() -> None:
     found = look(FakeNode("a", is_up=False), FakeNode("b", is_up=False))
 
     assert [(node.member.address, node.state) for node in found.nodes] == [("a", State.DOWN), ("b", State.DOWN)]
+
+
+def test_a_node_of_a_data_centre_that_the_driver_leaves_alone_is_as_the_others_see_it() -> None:
+    now = 0.0
+    heartbeats = Heartbeats(clock=lambda: now)
+    near, far = FakeNode("a"), FakeNode("z", is_up=None, datacenter="dc2")
+
+    def state_of_far() -> State:
+        return node_of(survey(FakeRaw(near, far), "store", heartbeats), "z").state
+
+    assert state_of_far() is State.UNKNOWN
+    far.heartbeat += 1
+    assert state_of_far() is State.UP
+    now += 6.0
+    assert state_of_far() is State.DOWN
+
+
+def test_without_anybody_who_tells_a_node_that_the_driver_leaves_alone_is_not_called_away() -> None:
+    found = look(FakeNode("a", granted=False), FakeNode("z", is_up=None, datacenter="dc2"))
+
+    assert node_of(found, "z").state is State.UNKNOWN
+    assert node_of(found, "z").member.up is None

@@ -10,6 +10,7 @@ import pytest
 
 import store_manager
 from store_manager.controllers.ring import TEXTS
+from store_manager.database.surveys import State
 
 WEB = Path(store_manager.__file__).parent / "web"
 SCRIPTS = sorted((WEB / "static" / "ring").glob("*.js"))
@@ -87,13 +88,12 @@ def test_every_sentence_is_used_and_every_sentence_that_is_used_is_there() -> No
     template = (WEB / "templates" / "ring.html").read_text("utf-8")
     code = "".join(script.read_text("utf-8") for script in SCRIPTS)
     in_template = set(re.findall(r"texts\.(\w+)", template)) | {"READ", "WRITE"}
-    in_code = set(re.findall(r'"(\w+)"', code)) | {
-        f"{kind}_{state}" for kind in ("state",) for state in ("UP", "SILENT", "DOWN")
-    }
+    in_code = set(re.findall(r'"(\w+)"', code)) | {f"state_{state}" for state in (*State, "SEEN")}
     results = {name for name in TEXTS["en"] if name.startswith("result_")}
-    used = in_template | in_code | results | {"UP", "SILENT", "DOWN"}
+    used = in_template | in_code | results | set(State)
 
     assert set(TEXTS["en"]) - used == set()
+    assert {*State, *(f"state_{state}" for state in State)} - set(TEXTS["en"]) == set()
     assert in_template - set(TEXTS["en"]) == set()
     assert set(re.findall(r'say\("(\w+)"', code)) - set(TEXTS["en"]) == set()
 

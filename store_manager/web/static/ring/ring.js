@@ -216,7 +216,7 @@ function showNodes(cluster, colours) {
   const rows = cluster.nodes.map((node) => {
     const tokens = node.tokens.length === 1 ? node.tokens[0] : say("tokens_many", { count: node.tokens.length });
     const cells = [
-      ["state", html("span", { class: stateClass(node.state) }, say(`state_${node.state}`))],
+      ["state", html("span", { class: stateClass(node.state) }, say(stateText(node)))],
       ["seen_by", sights(node)],
       ["token_column", html("span", { class: "token" }, tokens)],
       ["share", percent(node.share)],
@@ -237,7 +237,10 @@ function showNodes(cluster, colours) {
   element("schema-split").hidden = cluster.schema_agreed;
 }
 
-const stateClass = (state) => ({ UP: "", SILENT: "warn", DOWN: "bad" })[state];
+const stateClass = (state) => ({ UP: "", SILENT: "warn", DOWN: "bad", UNKNOWN: "" })[state];
+
+/** A node of another data centre is not asked: that it is up, only the others say. */
+const stateText = (node) => (node.state === "UP" && node.answer_ms === null ? "state_SEEN" : `state_${node.state}`);
 
 function sights(node) {
   const by = (alive) => node.seen_by.filter((sight) => sight.alive === alive).map((sight) => sight.address);

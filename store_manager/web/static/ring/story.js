@@ -105,7 +105,7 @@ function partOf(replica, trace, colours, states) {
 }
 
 function whyNot(replica, trace, states) {
-  if (!replica.up || states.get(replica.address) === "DOWN") {
+  if (replica.up === false || states.get(replica.address) === "DOWN") {
     return "not_asked_down";
   }
   if (trace.events.length === 0) {
