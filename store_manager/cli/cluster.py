@@ -40,7 +40,7 @@ progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
 REPAIR_NOW = (
     "Now run `store-manager cluster repair`, or where there is no Java, as in the service's image, "
-    "`nodetool repair -full -pr` on each node: the new copies are empty until then"
+    "`nodetool repair -full -pr KEYSPACE` for each of them on each node: the new copies are empty until then"
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead, for machines.")
@@ -171,8 +171,8 @@ def snapshot(name: str) -> None:
 def replicate_system(*, dry_run: bool) -> None:
     """Give Cassandra's own keyspaces (system_auth, system_traces ...) the replication of the store's.
 
-    Run `cluster repair` right afterwards, or `nodetool repair -full -pr` on each node: the new copies are empty until
-    then.
+    Run `cluster repair` right afterwards, or `nodetool repair -full -pr KEYSPACE` for each of them on each node: the
+    new copies are empty until then.
     """
     with _connected() as (database, own):
         changes = replication.plan(database, own.cassandra_keyspace)
