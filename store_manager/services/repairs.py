@@ -29,8 +29,8 @@ def find_alarms(ages: Ages | None, copies: int, *, percent: int, paxos_hours: in
         return []
     full, paxos, now = _find_beginning(FULL), _find_beginning(PAXOS), clocks.now()
     # A full repair includes that of Paxos.
-    finished = max((began for began in (full, paxos) if began), default=None)
-    found = judge(ages, full, percent, now), judge_paxos(ages, finished, paxos_hours, now)
+    latest = max((began for began in (full, paxos) if began), default=None)
+    found = judge(ages, full, percent, now), judge_paxos(ages, latest, paxos_hours, now)
     return [sentence for sentence in found if sentence]
 
 
