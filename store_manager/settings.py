@@ -288,6 +288,13 @@ class Settings:
         _between(0, 99, int),
         unit="%",
     )
+    paxos_repair_alarm_hours: int = _declare(
+        6,
+        "After how long without a repair of Paxos `/health` says that it is overdue; 0: never, for nodes that drop "
+        "Paxos state by themselves (`paxos_state_purging: legacy`)",
+        _between(0, 720, int),
+        unit="h",
+    )
     recovery_interval_s: float = _declare(
         10.0,
         "How often the service looks for orders that a crash left; 0: never (then run `store-manager recover`)",

@@ -135,7 +135,12 @@ def _examine_with_upkeep() -> Condition:
     own = context.settings
     try:
         database = context.keeper.require()
-        alarms = repairs.find_alarms(database.ages(), own.repair_alarm_percent, database.copies())
+        alarms = repairs.find_alarms(
+            database.ages(),
+            database.copies(),
+            percent=own.repair_alarm_percent,
+            paxos_hours=own.paxos_repair_alarm_hours,
+        )
     except StoreError as error:
         alarms = [f"Nobody knows whether a repair is overdue: {error.message}"]
     return replace(condition, status=DEGRADED, reasons=[*condition.reasons, *alarms]) if alarms else condition

@@ -70,10 +70,15 @@ class Database:
         """Return what can be read and written now, as far as this process knows; asks nobody."""
         settings = self._settings
         read, write = settings.cassandra_read_consistency, settings.cassandra_write_consistency
+        report = settings.cassandra_report_consistency
         return Reach(
             reading=self._part("LOCAL_ONE" if settings.cassandra_stale_reads else read),
             # A write takes part in Paxos, or notes what one that does has decided.
             writing=min(self._part(write), self._part(settings.cassandra_serial_consistency)),
+            exact=(
+                ("orders and users", self._part(read), "CASSANDRA_READ_CONSISTENCY"),
+                ("reports on sales", self._part(report), "CASSANDRA_REPORT_CONSISTENCY"),
+            ),
         )
 
     def _part(self, level: str) -> Part:

@@ -68,21 +68,30 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Reach:
-    """Which part of the rows can be read, at least as they were some time ago, and which part can be written."""
+    """Which part of the rows can be read, at least as they were some time ago, and which part can be written.
+
+    `exact` says it of what is never read as it was some time ago: what it is, which part of it, and by which setting.
+    """
 
     reading: Part
     writing: Part
+    exact: tuple[tuple[str, Part, str], ...] = ()
 
     @property
     def warnings(self) -> list[str]:
         """Sentences for people about what can't be done."""
         named = {"read": self.reading, "written": self.writing}
         amounts = {Part.NONE: "Nothing can be", Part.SOME: "Some rows can't be"}
-        return [
+        found = [
             f"{amounts[part]} {what}: too few copies can be reached"
             for what, part in named.items()
             if part is not Part.ALL
         ]
+        for what, part, setting in self.exact:
+            if part < self.reading:
+                amount = f"Some {what}" if part is Part.SOME else what.capitalize()
+                found.append(f"{amount} can't be read: too few copies can be reached for {setting}")
+        return found
 
 
 def ask_nodes(raw: Any, datacenter: str, timeout_s: float) -> Health:

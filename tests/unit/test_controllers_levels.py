@@ -162,3 +162,22 @@ def test_the_store_is_ready_for_as_long_as_anything_can_be_read_and_says_what_ca
     assert (answer.status_code, answer.json["status"]) == status
     assert (answer.json["reads"], answer.json["writes"]) == (reads, writes)
     assert len(answer.json["reasons"]) == (reads != "all") + (writes != "all")
+
+
+@pytest.mark.parametrize(
+    ("reading", "exact", "said"),
+    [
+        (Part.ALL, Part.NONE, ["Orders and users can't be read: too few copies can be reached for THIS_LEVEL"]),
+        (Part.ALL, Part.SOME, ["Some orders and users can't be read: too few copies can be reached for THIS_LEVEL"]),
+        (Part.ALL, Part.ALL, []),
+        (Part.SOME, Part.SOME, ["Some rows can't be read: too few copies can be reached"]),
+    ],
+)
+def test_what_can_not_be_read_while_the_rest_is_read_as_it_was_is_said(
+    monkeypatch: pytest.MonkeyPatch, database: Any, reading: Part, exact: Part, said: list[str]
+) -> None:
+    database.health.return_value = Health((NODE,))
+    database.reach.return_value = Reach(reading, Part.ALL, (("orders and users", exact, "THIS_LEVEL"),))
+    answer: Any = make_app(monkeypatch, database).test_client().get("/readyz")
+    assert answer.json["reads"] == reading.name.lower()
+    assert answer.json["reasons"] == said

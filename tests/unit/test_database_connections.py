@@ -12,6 +12,7 @@ from cassandra.cluster import NoHostAvailable
 
 from store_manager.database import connections
 from store_manager.database.connections import Database, describe_survival, open_database
+from store_manager.database.levels import copies_needed
 from store_manager.errors import DatabaseUnavailable, SettingError
 from store_manager.settings import Settings
 
@@ -116,9 +117,18 @@ def test_it_is_said_what_a_store_survives(copies: int, nodes: int, changes: dict
     assert describe_survival(Settings(**changes), nodes, copies) == said
 
 
-def database_with(factor: int | None, settings: Settings) -> Database:
-    """A connection to a cluster that keeps so many copies of the store's rows; None: it has no such keyspace."""
-    known: Any = SimpleNamespace(factor_of=lambda keyspace: factor if keyspace == "store_manager" else None)
+def database_with(factor: int | None, settings: Settings, alive: int = 3) -> Database:
+    """A connection to a cluster that keeps so many copies of the store's rows, of which so many can be reached.
+
+    None: it has no such keyspace.
+    """
+
+    def count_ranges(_keyspace: str, level: int) -> tuple[int, int]:
+        return int(copies_needed(level, factor or 0) <= alive), 1
+
+    known: Any = SimpleNamespace(
+        factor_of=lambda keyspace: factor if keyspace == "store_manager" else None, count_ranges=count_ranges
+    )
     nothing: Any = None
     return Database(SimpleNamespace(cluster=None), nothing, None, settings, known)
 
@@ -137,3 +147,12 @@ def test_levels_that_do_not_fit_the_copies_are_warned_of_before_anything_is_lost
     assert "lost with the nodes" in lost
     assert database_with(3, Settings()).warnings(3) == []
     assert not any("CONSISTENCY" in warning for warning in database_with(1, weak).warnings(3)), "one copy is all"
+
+
+def test_with_one_copy_in_reach_it_is_said_what_is_never_read_as_it_was() -> None:
+    reach = database_with(3, Settings(cassandra_report_consistency="ONE"), alive=1).reach()
+    assert (reach.reading.name, reach.writing.name) == ("ALL", "NONE")
+    written, read = reach.warnings
+    assert written.startswith("Nothing can be written")
+    assert read == "Orders and users can't be read: too few copies can be reached for CASSANDRA_READ_CONSISTENCY"
+    assert database_with(3, Settings(), alive=2).reach().warnings == []

@@ -15,7 +15,7 @@ from store_manager.database.ages import Ages
 from store_manager.database.connections import Database
 from store_manager.database.health import Health, NodeHealth, Part, Reach
 from store_manager.errors import DatabaseUnavailable
-from store_manager.services import repairs
+from store_manager.services import clocks, repairs
 from store_manager.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,13 +55,44 @@ def test_a_short_grace_is_told_in_hours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ages", "percent", "replicas"), [(None, 70, 3), (AGES, 0, 3), (AGES, 70, 1)], ids=["no tables", "off", "one copy"]
+    ("ages", "limits", "copies"),
+    [(None, (70, 6), 3), (AGES, (0, 0), 3), (AGES, (70, 6), 1)],
+    ids=["no tables", "off", "one copy"],
 )
 def test_nobody_is_alarmed_where_it_is_turned_off_or_there_is_nothing_to_compare(
-    ages: Ages | None, percent: int, replicas: int, monkeypatch: pytest.MonkeyPatch
+    ages: Ages | None, limits: tuple[int, int], copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records, "find_repair", lambda _: pytest.fail("the database was asked"))
-    assert repairs.find_alarms(ages, percent, replicas) == []
+    assert repairs.find_alarms(ages, copies, percent=limits[0], paxos_hours=limits[1]) == []
+
+
+def find_alarms(monkeypatch: pytest.MonkeyPatch, percent: int = 70, paxos_hours: int = 6, **began: float) -> list[str]:
+    """What is said ten days after the keyspace was made, if the last repairs began so many days after that."""
+    noted = {kind: SimpleNamespace(started_at=after(days)) for kind, days in began.items()}
+    monkeypatch.setattr(records, "find_repair", noted.get)
+    monkeypatch.setattr(clocks, "now", lambda: after(10))
+    return repairs.find_alarms(AGES, 3, percent=percent, paxos_hours=paxos_hours)
+
+
+def test_a_repair_of_paxos_is_overdue_after_a_few_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_alarms(monkeypatch, full=9, paxos=9.8) == []
+    [sentence] = find_alarms(monkeypatch, full=9, paxos=9.7)
+    assert sentence == (
+        "The last Paxos repair began 7.2 hours ago, more than PAXOS_REPAIR_ALARM_HOURS (6): run `store-manager cluster "
+        "repair --paxos`, or the nodes keep the state of every conditional write, and `system.paxos` grows"
+    )
+
+
+def test_a_full_repair_is_one_of_paxos_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_alarms(monkeypatch, full=9.9) == []
+    assert find_alarms(monkeypatch, full=9.9, paxos=1) == []
+
+
+def test_each_alarm_is_turned_off_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    full, paxos = find_alarms(monkeypatch)
+    assert paxos.startswith("There was no Paxos repair, and the keyspace was made 10.0 days ago")
+    assert find_alarms(monkeypatch, percent=0) == [paxos]
+    assert find_alarms(monkeypatch, paxos_hours=0) == [full]
 
 
 @pytest.fixture
@@ -83,8 +114,9 @@ def test_health_is_degraded_and_says_that_a_repair_is_overdue(client: FlaskClien
     for path in ("/health", "/health-check"):
         answer = client.get(path)
         assert (answer.status_code, answer.json["status"]) == (200, "degraded")  # type: ignore[index]
-        [reason] = answer.json["reasons"]  # type: ignore[index]
-        assert reason.startswith("The last full repair began")
+        full, paxos = answer.json["reasons"]  # type: ignore[index]
+        assert full.startswith("The last full repair began")
+        assert paxos.startswith("The last Paxos repair began")
 
 
 @pytest.mark.usefixtures("overdue")
