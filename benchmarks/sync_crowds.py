@@ -47,9 +47,10 @@ REASONS_TO_STOP = (
     "The lock of the schema is lost",
     "Nobody knows whether this step happened",
     "The database did not answer",
+    "The database did not say whether this was written",
     "so nothing more was run",
 )
-"""What a process says that was frozen beyond its lease: between two steps, in one, as it read, as it asked."""
+"""What a process says that was frozen beyond its lease: between two steps, in one, as it read, as it noted, as it asked."""
 
 
 class DrillError(StoreError):
