@@ -50,7 +50,7 @@ REASONS_TO_STOP = (
     "The database did not say whether this was written",
     "so nothing more was run",
 )
-"""What a process says that was frozen beyond its lease: between two steps, in one, as it read, as it noted, as it asked."""
+"""What a process says that was frozen beyond its lease: between two steps, in one, as it read, noted or asked."""
 
 
 class DrillError(StoreError):
