@@ -76,8 +76,8 @@ def _finish(response: Response) -> Response:
 
 def _say_who_answered(response: Response, statements: Tally) -> None:
     """Name the nodes and the levels of all statements of the request, in the order in which they first answered."""
-    if statements.coordinators:
-        response.headers[COORDINATOR] = ", ".join(statements.coordinators)
+    if coordinators := statements.coordinators:
+        response.headers[COORDINATOR] = ", ".join(coordinators)
         response.headers[LEVEL_HEADER] = ", ".join(statements.levels)
         response.headers[ATTEMPTS] = str(statements.attempts)
     if statements.may_miss:

@@ -78,9 +78,10 @@ def find_gaps(read: str, write: str, copies: int) -> list[str]:
 
     They are not only those of requests: intents, listings, the ledger and the commit of conditional writes go by them.
     """
-    reading, writing = (copies_needed(ConsistencyLevel.name_to_value[level], copies) for level in (read, write))
+    of_reads, of_writes = ConsistencyLevel.name_to_value[read], ConsistencyLevel.name_to_value[write]
+    reading, writing = copies_needed(of_reads, copies), copies_needed(of_writes, copies)
     found = []
-    if reading + writing <= copies:
+    if may_miss(of_reads, of_writes, copies):
         found.append(
             f"CASSANDRA_READ_CONSISTENCY ({read}) and CASSANDRA_WRITE_CONSISTENCY ({write}) take {reading} and "
             f"{writing} of {copies} copies, of which none need be the same: a read may miss what was acknowledged, and "

@@ -174,13 +174,15 @@ class StockWriters:
         next batch: in one, its condition would be on a row that is not there yet, and the database refuses that.
         """
         together: list[_Waiting] = []
+        taken: set[UUID] = set()
         with self._lock:
             queue = self._queues[product_id]
-            while queue and len(together) < MOST_TOGETHER and not _is_among(queue[0], together):
+            while queue and len(together) < MOST_TOGETHER and queue[0].operation.operation_id not in taken:
                 waiting = queue.popleft()
                 expired = waiting.end_s is not None and waiting.end_s <= now_s
                 if not expired and waiting.future.set_running_or_notify_cancel():
                     together.append(waiting)
+                    taken.add(waiting.operation.operation_id)
             if not together:
                 del self._queues[product_id]
         return together
@@ -246,10 +248,6 @@ def await_done(future: Future[Done]) -> Done:
         if future.cancel():
             raise Contended("Too many others are changing the stock of this product; nothing was changed.") from None
         raise OutcomeUnknown("No answer came in time; the stock may have been changed.") from None
-
-
-def _is_among(waiting: _Waiting, together: list[_Waiting]) -> bool:
-    return any(one.operation.operation_id == waiting.operation.operation_id for one in together)
 
 
 def _end_s(together: list[_Waiting], begun_s: float) -> float:
